@@ -1,0 +1,223 @@
+#include "core/base/config.h"
+
+#include <ctype.h>
+#include <errno.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <string.h>
+
+typedef struct row {
+    const char *env, *value; /* value: the default; NULL: not set */
+    int programs;
+    enum { TEXT, NUMBER, CHOICE } type;
+    size_t at;
+    int64_t min, max;    /* NUMBER */
+    const char *choices; /* CHOICE: words separated by | */
+    const char *help;
+} row;
+
+#define FIELD(name) offsetof(mffa_config, name)
+static const row rows[] = {
+    {"MFFA_REDIS_URL", "redis://127.0.0.1:6379", MFFA_ANY, TEXT, FIELD(redis_url), 0, 0, NULL, "Redis: redis://host:port/db or unix:///path/to.sock"},
+    {"MFFA_REDIS_PASSWORD_FILE", NULL, MFFA_ANY, TEXT, FIELD(redis_password_file), 0, 0, NULL, "file whose first line is the Redis password"},
+    {"MFFA_QUEUE", "main", MFFA_ANY, TEXT, FIELD(queue), 0, 0, NULL, "name of the queue; its keys start with mffa:{<queue>}:"},
+    {"MFFA_POOL", "default", MFFA_WORKER, TEXT, FIELD(pool), 0, 0, NULL, "pool whose jobs this worker takes"},
+    {"MFFA_KINDS", "finetune,fit,evaluate,score", MFFA_WORKER, TEXT, FIELD(kinds), 0, 0, NULL, "job kinds this worker takes"},
+    {"MFFA_WORKER_ID", NULL, MFFA_WORKER, TEXT, FIELD(worker_id), 0, 0, NULL, "name in the queue; made from host, pid and chance if not set"},
+    {"MFFA_DEVICE", "auto", MFFA_WORKER, TEXT, FIELD(device), 0, 0, NULL, "auto, cpu or cuda:N"},
+    {"MFFA_PRECISION", "fp32", MFFA_WORKER, CHOICE, FIELD(precision), 0, 0, "fp32|tf32|bf16", "arithmetic of the networks"},
+    {"MFFA_WEIGHTS", NULL, MFFA_WORKER, TEXT, FIELD(weights), 0, 0, NULL, "URL of the folder with the pretrained weights, for jobs that name none"},
+    {"MFFA_ALLOWED_URLS", NULL, MFFA_WORKER, TEXT, FIELD(allowed_urls), 0, 0, NULL, "URL prefixes that jobs may name; not set: any s3://, no file://"},
+    {"MFFA_WORK_DIR", "/var/tmp/mffa", MFFA_WORKER, TEXT, FIELD(work_dir), 0, 0, NULL, "folder for spill files and the local cache"},
+    {"MFFA_THREADS", "0", MFFA_WORKER, NUMBER, FIELD(threads), 0, 1024, NULL, "CPU threads; 0: one per core"},
+    {"MFFA_BATCH", "16", MFFA_WORKER, NUMBER, FIELD(batch), 1, 256, NULL, "pictures that pass the networks at once"},
+    {"MFFA_BEAT_MS", "5000", MFFA_WORKER, NUMBER, FIELD(beat_ms), 50, 60000, NULL, "time between heartbeats of a running job"},
+    {"MFFA_STALL_MS", "600000", MFFA_WORKER, NUMBER, FIELD(stall_ms), 1000, 86400000, NULL, "an executor without progress for this long is killed"},
+    {"MFFA_STOP_MS", "20000", MFFA_WORKER, NUMBER, FIELD(stop_ms), 100, 600000, NULL, "time for a checkpoint after SIGTERM"},
+    {"MFFA_ONCE", "0", MFFA_WORKER, NUMBER, FIELD(once), 0, 1000000, NULL, "end after this many jobs; 0: never"},
+    {"MFFA_MEMORY_BYTES", "0", MFFA_WORKER, NUMBER, FIELD(memory_bytes), 0, INT64_C(1) << 50, NULL, "memory that a job may use; 0: what the machine or cgroup allows"},
+    {"MFFA_MAX_IMAGE_BYTES", "268435456", MFFA_WORKER, NUMBER, FIELD(max_image_bytes), 1024, INT64_C(1) << 32, NULL, "largest image file"},
+    {"MFFA_MAX_IMAGE_PIXELS", "67108864", MFFA_WORKER, NUMBER, FIELD(max_image_pixels), 1024, INT64_C(1) << 31, NULL, "largest image, in pixels"},
+    {"MFFA_LEASE_MS", "30000", MFFA_SCHEDULER, NUMBER, FIELD(lease_ms), 200, 3600000, NULL, "a running job without heartbeat for this long runs again"},
+    {"MFFA_RETENTION_S", "604800", MFFA_SCHEDULER, NUMBER, FIELD(retention_s), 1, 31536000, NULL, "ended jobs are kept this long"},
+    {"MFFA_DEAD_RETENTION_S", "2592000", MFFA_SCHEDULER, NUMBER, FIELD(dead_retention_s), 1, 31536000, NULL, "dead jobs are kept this long"},
+    {"MFFA_MAX_QUEUED", "1000000", MFFA_SCHEDULER, NUMBER, FIELD(max_queued), 1, 100000000, NULL, "jobs that may wait; more are refused with FULL"},
+    {"MFFA_REAP_MS", "1000", MFFA_SCHEDULER, NUMBER, FIELD(reap_ms), 10, 60000, NULL, "time between looks at leases, delays and retention"},
+    {"MFFA_LOG_LEVEL", "info", MFFA_ANY, CHOICE, FIELD(log_level), 0, 0, "debug|info|warn|error", "lowest level that is logged"},
+};
+
+static bool same_name(const char *env, const char *flag) { /* MFFA_REDIS_URL and --redis-url */
+    if (strncmp(flag, "--", 2) != 0) return false;
+    env += strlen("MFFA_"), flag += 2;
+    for (; *env && *flag; env++, flag++)
+        if ((*env == '_' ? '-' : tolower((unsigned char)*env)) != *flag) return false;
+    return *env == *flag;
+}
+
+static bool is_choice(const char *choices, const char *value) {
+    size_t n = strlen(value);
+    for (const char *c = choices; c; c = strchr(c, '|') ? strchr(c, '|') + 1 : NULL)
+        if (n && strncmp(c, value, n) == 0 && (c[n] == '|' || c[n] == '\0')) return true;
+    return false;
+}
+
+static mffa_code set(mffa_config *c, const row *r, const char *shown, const char *value, mffa_err *err) {
+    char *at = (char *)c + r->at;
+    if (r->type == NUMBER) {
+        char *end = NULL;
+        errno = 0;
+        long long n = strtoll(value, &end, 10);
+        if (errno || end == value || *end || n < r->min || n > r->max)
+            return mffa_fail(err, MFFA_EINVAL, "%s=\"%s\": expected an integer from %lld to %lld", shown, value, (long long)r->min, (long long)r->max);
+        int64_t v = n;
+        memcpy(at, &v, sizeof v);
+        return MFFA_OK;
+    }
+    if (r->type == CHOICE && !is_choice(r->choices, value))
+        return mffa_fail(err, MFFA_EINVAL, "%s=\"%s\": expected one of %s", shown, value, r->choices);
+    char *copy = strdup(value), *old;
+    if (!copy) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    memcpy(&old, at, sizeof old);
+    free(old);
+    memcpy(at, &copy, sizeof copy);
+    return MFFA_OK;
+}
+
+static mffa_code load_defaults(mffa_config *c, mffa_err *err) {
+    *c = (mffa_config){0};
+    for (size_t i = 0; i < MFFA_COUNT(rows); i++) {
+        mffa_code rc = rows[i].value ? set(c, &rows[i], rows[i].env, rows[i].value, err) : MFFA_OK;
+        if (rc) return rc;
+    }
+    return MFFA_OK;
+}
+
+extern char **environ;
+
+static mffa_code set_named(mffa_config *c, const char *name, size_t len, const char *value, const char *where, mffa_err *err) {
+    for (size_t i = 0; i < MFFA_COUNT(rows); i++)
+        if (strlen(rows[i].env) == len && memcmp(rows[i].env, name, len) == 0) return set(c, &rows[i], rows[i].env, value, err);
+    return mffa_fail(err, MFFA_EINVAL, "unknown setting \"%.*s\" in %s: --help lists the known ones", (int)len, name, where);
+}
+
+static mffa_code load_environment(mffa_config *c, mffa_err *err) {
+    for (char **e = environ; *e; e++) {
+        const char *eq = strchr(*e, '=');
+        /* MFFA_TEST_... steer the project's own tests */
+        if (strncmp(*e, "MFFA_", 5) != 0 || strncmp(*e, "MFFA_TEST_", 10) == 0 || !eq) continue;
+        mffa_code rc = set_named(c, *e, (size_t)(eq - *e), eq + 1, "the environment", err);
+        if (rc) return rc;
+    }
+    return MFFA_OK;
+}
+
+static mffa_code load_file(mffa_config *c, const char *path, mffa_err *err) {
+    MFFA_AUTO(mffa_buf_done) mffa_buf text = {0};
+    mffa_code rc = mffa_buf_read_file(&text, path, 1 << 20, err);
+    if (rc) return rc;
+    char *save = NULL;
+    for (char *line = text.ptr ? strtok_r(text.ptr, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save)) {
+        line += strspn(line, " \t");
+        char *eq = strchr(line, '=');
+        if (*line == '#' || *line == '\0' || *line == '\r') continue;
+        if (!eq) return mffa_fail(err, MFFA_EINVAL, "\"%s\": expected NAME=value, found \"%s\"", path, line);
+        char *end = eq + strlen(eq);
+        while (end > eq + 1 && isspace((unsigned char)end[-1])) *--end = '\0';
+        rc = set_named(c, line, (size_t)(eq - line), eq + 1, path, err);
+        if (rc) return rc;
+    }
+    return MFFA_OK;
+}
+
+mffa_code mffa_config_load_env(mffa_config *c, mffa_program who, mffa_err *err) {
+    (void)who; /* a setting of another program may stand in a shared environment */
+    mffa_code rc = load_defaults(c, err);
+    return rc ? rc : load_environment(c, err);
+}
+
+mffa_code mffa_config_set_flag(mffa_config *c, mffa_program who, const char *flag, const char *value, bool *known, mffa_err *err) {
+    *known = false;
+    for (size_t i = 0; i < MFFA_COUNT(rows); i++) {
+        if (!(rows[i].programs & (int)who) || !same_name(rows[i].env, flag)) continue;
+        *known = true;
+        if (!value) return mffa_fail(err, MFFA_EINVAL, "%s needs a value", flag);
+        return set(c, &rows[i], flag, value, err);
+    }
+    return MFFA_OK;
+}
+
+static mffa_code load_config_option(mffa_config *c, int argc, char **argv, mffa_err *err) {
+    for (int i = 1; i < argc; i++) {
+        if (strcmp(argv[i], "--config") != 0) continue;
+        if (i + 1 == argc) return mffa_fail(err, MFFA_EINVAL, "--config needs a file");
+        return load_file(c, argv[i + 1], err);
+    }
+    return MFFA_OK;
+}
+
+static void print_help(mffa_program who, const char *usage) {
+    MFFA_AUTO(mffa_buf_done) mffa_buf text = {0};
+    mffa_buf_putf(&text, "%s\nSettings (default, then --config FILE, then environment, then flag):\n", usage);
+    mffa_config_help(who, &text);
+    fputs(mffa_buf_text(&text), stdout);
+}
+
+mffa_code mffa_config_load(mffa_config *c, mffa_program who, const char *usage, int argc, char **argv, int *left, mffa_err *err) {
+    mffa_code rc = load_defaults(c, err);
+    if (!rc) rc = load_config_option(c, argc, argv, err);
+    if (!rc) rc = load_environment(c, err);
+    *left = 0;
+    for (int i = 1; !rc && i < argc; i++) {
+        char *eq = strchr(argv[i], '=');
+        if (strcmp(argv[i], "--help") == 0) print_help(who, usage), exit(0);
+        if (strcmp(argv[i], "--config") == 0) { i++; continue; }
+        if (strncmp(argv[i], "--", 2) != 0) { argv[++*left] = argv[i]; continue; }
+        if (eq) *eq = '\0';
+        bool known = false;
+        const char *flag = argv[i], *value = eq ? eq + 1 : i + 1 < argc ? argv[++i] : NULL;
+        rc = mffa_config_set_flag(c, who, flag, value, &known, err);
+        if (!rc && !known) rc = mffa_fail(err, MFFA_EINVAL, "unknown flag \"%s\": --help lists the known ones", flag);
+    }
+    return rc;
+}
+
+void mffa_config_done(mffa_config *c) {
+    for (size_t i = 0; i < MFFA_COUNT(rows); i++) {
+        char *text = NULL;
+        if (rows[i].type != NUMBER) memcpy(&text, (char *)c + rows[i].at, sizeof text);
+        free(text);
+    }
+    *c = (mffa_config){0};
+}
+
+static void put_range(mffa_buf *out, const row *r) {
+    if (r->type == NUMBER) mffa_buf_putf(out, "%lld to %lld", (long long)r->min, (long long)r->max);
+    else if (r->type == CHOICE)
+        for (const char *p = r->choices; *p; p++) mffa_buf_putf(out, *p == '|' ? ", " : "%c", *p);
+    else mffa_buf_puts(out, "text");
+}
+
+void mffa_config_help(mffa_program who, mffa_buf *out) {
+    for (size_t i = 0; i < MFFA_COUNT(rows); i++) {
+        if (!(rows[i].programs & (int)who)) continue;
+        char flag[64];
+        size_t n = 0;
+        for (const char *p = rows[i].env + strlen("MFFA_"); *p && n + 1 < sizeof flag; p++) flag[n++] = (char)(*p == '_' ? '-' : tolower((unsigned char)*p));
+        flag[n] = '\0';
+        mffa_buf_putf(out, "  --%-22s %-26s %s (", flag, rows[i].env, rows[i].help);
+        put_range(out, &rows[i]);
+        mffa_buf_putf(out, "; default %s)\n", rows[i].value ? rows[i].value : "not set");
+    }
+}
+
+void mffa_config_table(mffa_buf *out) {
+    mffa_buf_puts(out, "| Setting | Programs | Values | Default | Meaning |\n|---|---|---|---|---|\n");
+    for (size_t i = 0; i < MFFA_COUNT(rows); i++) {
+        const row *r = &rows[i];
+        mffa_buf_putf(out, "| `%s` | %s | ", r->env,
+                      r->programs == MFFA_ANY ? "all" : r->programs == MFFA_WORKER ? "worker" : r->programs == MFFA_SCHEDULER ? "scheduler" : "mffactl");
+        put_range(out, r);
+        if (r->value) mffa_buf_putf(out, " | `%s` | %s |\n", r->value, r->help);
+        else mffa_buf_putf(out, " | not set | %s |\n", r->help);
+    }
+}

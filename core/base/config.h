@@ -1,0 +1,57 @@
+/* Settings of all programs, one table row each (config.c): environment name, programs, type, range, default, help.
+ * The parser, --help and the README's table come from that table. Precedence: default, file (--config FILE, lines NAME=value),
+ * environment, flag (--redis-url V for MFFA_REDIS_URL). An unknown key or a bad value stops the start-up, naming key, value and
+ * range. Read-only after start. Secrets (marked in the table) are never printed. */
+#ifndef MFFA_CORE_BASE_CONFIG_H
+#define MFFA_CORE_BASE_CONFIG_H
+
+#include <stdint.h>
+#include "core/base/buf.h"
+
+typedef enum mffa_program { /* which program knows a setting; bits */
+    MFFA_WORKER = 1,
+    MFFA_SCHEDULER = 2,
+    MFFA_CTL = 4,
+    MFFA_ANY = 7
+} mffa_program;
+
+typedef struct mffa_config {
+    /* queue */
+    char *redis_url;           /* redis://host:port/db, unix:///path/to.sock */
+    char *redis_password_file; /* its first line; NULL: none */
+    char *queue;               /* name of the queue: keys are mffa:{<queue>}:... */
+    /* worker */
+    char *pool;         /* jobs of this pool only */
+    char *kinds;        /* comma-separated kinds that it takes */
+    char *worker_id;    /* NULL: host name, pid and a random part */
+    char *device;       /* auto, cpu, cuda:N */
+    char *precision;    /* fp32, tf32, bf16 */
+    char *weights;      /* URL of the folder with backbone and transformer weights; NULL: each job names its own */
+    char *allowed_urls; /* comma-separated URL prefixes that jobs may name; NULL: every s3://, no file:// */
+    char *work_dir;     /* spill files, checkpoints in work, cache */
+    int64_t threads;    /* 0: as many as cores */
+    int64_t batch;      /* images that pass the network at once */
+    int64_t beat_ms, stall_ms, stop_ms;
+    int64_t once;       /* end after this many jobs; 0: never */
+    int64_t memory_bytes; /* what a job may use; 0: what the machine or cgroup has */
+    int64_t max_image_bytes, max_image_pixels;
+    /* scheduler */
+    int64_t lease_ms, retention_s, dead_retention_s, max_queued, reap_ms;
+    /* all */
+    char *log_level;
+} mffa_config;
+
+/* Fill c from defaults, file, environment and argv. Arguments that are not flags are moved to the front of argv[1..] and counted in
+ * *left (a program that takes none refuses them itself). --help prints the program's settings to stdout and exits 0 after `usage`.
+ * Fails with MFFA_EINVAL; c can be passed to mffa_config_done in any case. */
+MFFA_MUST_USE mffa_code mffa_config_load(mffa_config *c, mffa_program who, const char *usage, int argc, char **argv, int *left, mffa_err *err);
+/* Defaults and environment only (tests, and programs with their own command line such as mffactl). */
+MFFA_MUST_USE mffa_code mffa_config_load_env(mffa_config *c, mffa_program who, mffa_err *err);
+/* One flag with its value, for programs that read their own command line: name "--redis-url". *known says whether it is a setting. */
+MFFA_MUST_USE mffa_code mffa_config_set_flag(mffa_config *c, mffa_program who, const char *flag, const char *value, bool *known, mffa_err *err);
+void mffa_config_done(mffa_config *c);
+
+void mffa_config_help(mffa_program who, mffa_buf *out);  /* the settings as aligned text */
+void mffa_config_table(mffa_buf *out);                   /* the README's Markdown table */
+
+#endif

@@ -1,0 +1,53 @@
+/* A fitted model: memory bank, Gaussian, channel choices (design section 3 and 4), and scoring with it.
+ * Immutable once made; owned by one thread at a time. */
+#ifndef MFFA_CORE_MFFA_MODEL_H
+#define MFFA_CORE_MFFA_MODEL_H
+
+#include "core/base/progress.h"
+#include "core/mffa/network.h"
+#include "core/mffa/profile.h"
+#include "core/mffa/source.h"
+
+typedef struct mffa_model mffa_model;
+
+/* Names and hashes of what a model was made with; written into its metadata, checked when it is used. */
+typedef struct mffa_provenance {
+    char backbone_name[128], backbone_sha256[65];       /* the pretrained or fine-tuned file that was used */
+    char transformer_name[128], transformer_sha256[65]; /* "" when blocks is 0 */
+    char dataset[1024];                                 /* URL, for people */
+} mffa_provenance;
+
+/* Learn "normal" from the pictures of `train` (two passes over it). Phases told to progress: "features", "coreset", "bank",
+ * "gaussian". Memory is constant in the number of pictures but for 512 bytes a patch (the coreset's projected rows).
+ * MFFA_EINVAL: fewer than 2 pictures, profile out of range for these weights. */
+MFFA_MUST_USE mffa_code mffa_model_fit(mffa_network *net, const mffa_profile *profile, const mffa_provenance *from, const mffa_source *train,
+                                       const mffa_progress *progress, mffa_model **out, mffa_err *err);
+/* Bytes that fit would need at its peak, network included; for the announcement before the job starts. */
+int64_t mffa_model_fit_bytes(const mffa_network *net, const mffa_profile *profile, int64_t images);
+
+MFFA_MUST_USE mffa_code mffa_model_save(const mffa_model *m, const char *path, mffa_err *err);
+/* Checks every tensor against the metadata before anything is used. */
+MFFA_MUST_USE mffa_code mffa_model_open(const char *path, mffa_model **out, mffa_err *err);
+void mffa_model_close(mffa_model *m);
+static inline void mffa_model_close_p(mffa_model **m) { mffa_model_close(*m); }
+const mffa_profile *mffa_model_profile(const mffa_model *m);
+const mffa_provenance *mffa_model_provenance(const mffa_model *m);
+int64_t mffa_model_bank_rows(const mffa_model *m);
+int64_t mffa_model_train_images(const mffa_model *m);
+
+typedef enum mffa_maps { MFFA_MAPS_PRODUCT, MFFA_MAPS_NNS, MFFA_MAPS_GAUSSIAN } mffa_maps; /* the option `maps` (paper, Table 1) */
+
+/* Per image, what the score came from. */
+typedef struct mffa_score {
+    float score;                          /* max of the blurred map */
+    float nns_max, nns_mean;              /* of the nearest-neighbour map at S */
+    float gaussian_max, gaussian_mean;    /* of the Mahalanobis map at S */
+    int peak_x, peak_y;                   /* where the maximum is, at S */
+} mffa_score;
+
+/* images [n, 3, S, S] float32 0..1 (borrowed), n any number; maps [n, S, S] (caller allocates), scores [n].
+ * MFFA_EINVAL when the network's widths are not those that the model was fitted with. */
+MFFA_MUST_USE mffa_code mffa_model_score(const mffa_model *m, mffa_network *net, mffa_maps which, const float *images, int64_t n, float *maps,
+                                         mffa_score *scores, mffa_err *err);
+
+#endif

@@ -1,0 +1,40 @@
+/* Backbone and transformer on a device, ready for use: what fit, score and finetune share and what a worker keeps warm.
+ * Owned by one thread, the one that made it. */
+#ifndef MFFA_CORE_MFFA_NETWORK_H
+#define MFFA_CORE_MFFA_NETWORK_H
+
+#include <stdint.h>
+#include "core/base/buf.h"
+
+typedef struct mffa_network_files {
+    const char *backbone;    /* local path of safetensors with torchvision names */
+    const char *transformer; /* local path with timm names; may be NULL when blocks is 0 */
+} mffa_network_files;
+
+typedef struct mffa_network_options {
+    const char *device;    /* "auto", "cpu", "cuda:0" */
+    const char *precision; /* "fp32", "tf32", "bf16" */
+    int threads;           /* 0: as many as cores */
+    int batch;             /* images that pass at once */
+} mffa_network_options;
+
+typedef struct mffa_network mffa_network;
+/* Recognises the architecture by tensor names and shapes. MFFA_EINVAL names a missing or wrongly shaped tensor, or says which pair
+ * would fit when C1 + C2 != D. */
+MFFA_MUST_USE mffa_code mffa_network_open(const mffa_network_files *files, int blocks, const mffa_network_options *options, mffa_network **out, mffa_err *err);
+void mffa_network_close(mffa_network *n);
+static inline void mffa_network_close_p(mffa_network **n) { mffa_network_close(*n); }
+
+typedef struct mffa_network_info {
+    char backbone[32], transformer[32]; /* "resnet18", "cait 192 wide, 4 heads" */
+    int c1, c2, c3, width;              /* C1, C2, C3, D (C1 + C2 when there is no transformer) */
+    char device[16], precision[8];
+    int batch;
+} mffa_network_info;
+const mffa_network_info *mffa_network_describe(const mffa_network *n);
+
+/* What a weights file is, by its tensor names: used to find the pair in a folder. Torch-free (core/nn/weights_kind.c). */
+typedef enum mffa_weights_kind { MFFA_WEIGHTS_OTHER, MFFA_WEIGHTS_BACKBONE, MFFA_WEIGHTS_TRANSFORMER } mffa_weights_kind;
+MFFA_MUST_USE mffa_code mffa_weights_kind_of(const char *path, mffa_weights_kind *out, mffa_err *err);
+
+#endif
