@@ -1,0 +1,34 @@
+/* Dense linear algebra on host arrays: what the pipeline's C code needs beside the networks.
+ * Arrays are row-major and contiguous, on the host, borrowed; results go to arrays of the caller. The work runs on the device given
+ * (its threads on a CPU; a GPU implementation copies in and out or runs on cuBLAS, behind the same calls). Always in the arrays' own
+ * type: the device's bf16 or tf32 never applies here. Fails: MFFA_EINVAL for sizes below 1 or products that overflow, MFFA_ENOMEM,
+ * MFFA_EDEVICE. Outputs are untouched after MFFA_EINVAL. One thread per device at a time. */
+#ifndef MFFA_CORE_NN_LINALG_H
+#define MFFA_CORE_NN_LINALG_H
+
+#include <stdint.h>
+#include "core/nn/tensor.h"
+
+/* out[m, n] = alpha * A[m, k] B[n, k]^T + beta * out. With beta 0 what was in out does not matter. Peak: nothing beyond the arrays. */
+MFFA_MUST_USE mffa_code mffa_linalg_product_nt(const mffa_device *d, const float *a, int64_t m, const float *b, int64_t n, int64_t k,
+                                               float alpha, float beta, float *out, mffa_err *err);
+/* For each matrix i of the batch: out[i] (k x k) = alpha * X[i]^T X[i] + beta * out[i], X[i] being [n, k]. Full (both triangles). */
+MFFA_MUST_USE mffa_code mffa_linalg_gram(const mffa_device *d, const float *x, int64_t batch, int64_t n, int64_t k, float alpha, float beta,
+                                         float *out, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_linalg_gram_f64(const mffa_device *d, const double *x, int64_t batch, int64_t n, int64_t k, double alpha,
+                                             double beta, double *out, mffa_err *err);
+/* Nearest row of B[n, k] for each row of A[m, k], Euclidean: distance[m] and, when index is not NULL, index[m] (lowest of equals).
+ * |a|^2 + |b|^2 - 2ab finds the neighbour, the distance is then taken from the difference itself, so that equal rows give exactly 0.
+ * b_norms[n]: squared lengths of B's rows, from mffa_linalg_row_norms, so that a bank's are computed once. Blocked: at most 64 MiB
+ * beyond the arrays. */
+MFFA_MUST_USE mffa_code mffa_linalg_nearest(const mffa_device *d, const float *a, int64_t m, const float *b, const float *b_norms, int64_t n,
+                                            int64_t k, float *distance, int64_t *index, mffa_err *err);
+void mffa_linalg_row_norms(const float *x, int64_t rows, int64_t k, float *out); /* squared lengths, summed in double */
+
+/* In place, batch of [k, k]: a becomes its lower Cholesky factor (upper part zero). MFFA_EINVAL names the first matrix that is not
+ * positive definite. */
+MFFA_MUST_USE mffa_code mffa_linalg_cholesky(const mffa_device *d, double *a, int64_t batch, int64_t k, mffa_err *err);
+/* In place, batch of [k, k]: each lower triangular matrix becomes its inverse. */
+MFFA_MUST_USE mffa_code mffa_linalg_tri_inverse(const mffa_device *d, double *lower, int64_t batch, int64_t k, mffa_err *err);
+
+#endif
