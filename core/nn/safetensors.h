@@ -1,7 +1,8 @@
 /* safetensors files: 8 bytes little-endian header length, JSON header, tensor bytes.
- * Reading maps the file read-only; the header is checked before anything in it is believed: length against the file and 100 MB,
- * JSON, known types, shapes whose product does not overflow and equals the byte range, ranges that cover the data exactly without
- * overlap or hole. Thread rule: an open file may be read by several threads. */
+ * Reading maps the file read-only; the header is checked before anything in it is believed: length against the file and 16 MiB (a
+ * network's is under 100 KB; reading one costs some 30 times its length in memory), JSON, known types, shapes whose product does not
+ * overflow and equals the byte range, ranges that cover the data exactly without overlap or hole. The file must not be shortened
+ * while it is open. Thread rule: an open file may be read by several threads. */
 #ifndef MFFA_CORE_NN_SAFETENSORS_H
 #define MFFA_CORE_NN_SAFETENSORS_H
 
@@ -44,7 +45,8 @@ const char *mffa_safetensors_meta(const mffa_safetensors *f, const char *key);  
 MFFA_MUST_USE mffa_code mffa_safetensors_floats(const mffa_st_tensor *t, float *out, mffa_err *err);
 
 /* Writing: declare everything, then the bytes in the order declared (any piece sizes), then finish. Writes to path directly: the
- * caller chooses a temporary name. */
+ * caller chooses a temporary name, and removes it if the writing fails. A tensor must begin at a multiple of its element size (PyTorch
+ * reads no other): declare wider types first. One thread at a time. */
 typedef struct mffa_st_writer mffa_st_writer;
 MFFA_MUST_USE mffa_code mffa_st_writer_open(const char *path, mffa_st_writer **out, mffa_err *err);
 void mffa_st_writer_meta(mffa_st_writer *w, const char *key, const char *value);
