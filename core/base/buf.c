@@ -8,7 +8,7 @@
 
 mffa_span mffa_span_of(const char *text) { return (mffa_span){text ? text : "", text ? strlen(text) : 0}; }
 
-bool mffa_span_is(mffa_span s, const char *text) { return s.len == strlen(text) && memcmp(s.ptr, text, s.len) == 0; }
+bool mffa_span_is(mffa_span s, const char *text) { return s.len == strlen(text) && (s.len == 0 || memcmp(s.ptr, text, s.len) == 0); }
 
 void mffa_buf_done(mffa_buf *b) {
     if (!b) return;
@@ -56,7 +56,8 @@ void mffa_buf_putf(mffa_buf *b, const char *fmt, ...) {
     va_copy(again, ap);
     int n = vsnprintf(NULL, 0, fmt, ap);
     va_end(ap);
-    if (n >= 0 && grow(b, (size_t)n)) {
+    if (n < 0) b->failed = true;
+    else if (grow(b, (size_t)n)) {
         vsnprintf(b->ptr + b->len, (size_t)n + 1, fmt, again);
         b->len += (size_t)n;
     }
@@ -71,25 +72,30 @@ mffa_code mffa_buf_check(const mffa_buf *b, mffa_err *err) {
     return b->failed ? mffa_fail(err, MFFA_ENOMEM, "out of memory after %zu bytes", b->len) : MFFA_OK;
 }
 
+static mffa_code read_stream(mffa_buf *b, FILE *f, const char *path, size_t max_bytes, mffa_err *err) {
+    enum { STEP = 1 << 16 };
+    for (size_t start = b->len, n = STEP; n == STEP;) {
+        char *at = mffa_buf_extend(b, STEP);
+        if (!at) return mffa_buf_check(b, err);
+        n = fread(at, 1, STEP, f);
+        b->len -= STEP - n;
+        b->ptr[b->len] = '\0';
+        if (b->len - start > max_bytes)
+            return mffa_fail(err, MFFA_EINVAL, "\"%s\" has more than %zu bytes, the limit for this file", path, max_bytes);
+    }
+    return ferror(f) ? mffa_fail(err, MFFA_EIO, "could not read \"%s\": %s", path, strerror(errno)) : MFFA_OK;
+}
+
 mffa_code mffa_buf_read_file(mffa_buf *b, const char *path, size_t max_bytes, mffa_err *err) {
     MFFA_AUTO(mffa_fclose_p) FILE *f = fopen(path, "rbe");
     if (!f) {
         mffa_code code = errno == ENOENT || errno == ENOTDIR ? MFFA_ENOTFOUND : errno == EACCES ? MFFA_EDENIED : MFFA_EIO;
         return mffa_fail(err, code, "cannot open \"%s\": %s", path, strerror(errno));
     }
-    size_t start = b->len;
-    for (;;) {
-        enum { STEP = 1 << 16 };
-        char *at = mffa_buf_extend(b, STEP);
-        if (!at) return mffa_buf_check(b, err);
-        size_t n = fread(at, 1, STEP, f);
-        b->len -= STEP - n;
-        b->ptr[b->len] = '\0';
-        if (b->len - start > max_bytes)
-            return mffa_fail(err, MFFA_EINVAL, "\"%s\" has more than %zu bytes, the limit for this file", path, max_bytes);
-        if (n < STEP) break;
-    }
-    return ferror(f) ? mffa_fail(err, MFFA_EIO, "could not read \"%s\": %s", path, strerror(errno)) : MFFA_OK;
+    size_t before = b->len;
+    mffa_code rc = read_stream(b, f, path, max_bytes, err);
+    if (rc && b->ptr) b->len = before, b->ptr[before] = '\0';
+    return rc;
 }
 
 void *mffa_alloc_array(size_t count, size_t size) {

@@ -75,8 +75,9 @@ static mffa_code set(mffa_config *c, const row *r, const char *shown, const char
     }
     if (r->type == CHOICE && !is_choice(r->choices, value))
         return mffa_fail(err, MFFA_EINVAL, "%s=\"%s\": expected one of %s", shown, value, r->choices);
-    char *copy = strdup(value), *old;
-    if (!copy) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    if (!*value && r->value) return mffa_fail(err, MFFA_EINVAL, "%s=\"\": expected a text that is not empty, such as \"%s\"", shown, r->value);
+    char *copy = *value ? strdup(value) : NULL, *old; /* empty: as if not set, which is what a template with no value leaves behind */
+    if (*value && !copy) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     memcpy(&old, at, sizeof old);
     free(old);
     memcpy(at, &copy, sizeof copy);
@@ -111,27 +112,45 @@ static mffa_code load_environment(mffa_config *c, mffa_err *err) {
     return MFFA_OK;
 }
 
+/* text without blanks at either end; cuts it in place */
+static char *trimmed(char *text) {
+    text += strspn(text, " \t\r");
+    size_t n = strlen(text);
+    while (n && isspace((unsigned char)text[n - 1])) text[--n] = '\0';
+    return text;
+}
+
+static mffa_code load_line(mffa_config *c, char *line, const char *where, mffa_err *err) {
+    line = trimmed(line);
+    if (*line == '#' || *line == '\0') return MFFA_OK;
+    char *eq = strchr(line, '=');
+    if (!eq) return mffa_fail(err, MFFA_EINVAL, "%s: expected NAME=value or # and a comment", where); /* the line may be a secret */
+    *eq = '\0';
+    char *name = trimmed(line);
+    mffa_code rc = set_named(c, name, strlen(name), trimmed(eq + 1), "this file", err);
+    return rc ? mffa_wrap(err, rc, "%s", where) : MFFA_OK;
+}
+
 static mffa_code load_file(mffa_config *c, const char *path, mffa_err *err) {
     MFFA_AUTO(mffa_buf_done) mffa_buf text = {0};
     mffa_code rc = mffa_buf_read_file(&text, path, 1 << 20, err);
-    if (rc) return rc;
-    char *save = NULL;
-    for (char *line = text.ptr ? strtok_r(text.ptr, "\n", &save) : NULL; line; line = strtok_r(NULL, "\n", &save)) {
-        line += strspn(line, " \t");
-        char *eq = strchr(line, '=');
-        if (*line == '#' || *line == '\0' || *line == '\r') continue;
-        if (!eq) return mffa_fail(err, MFFA_EINVAL, "\"%s\": expected NAME=value, found \"%s\"", path, line);
-        char *end = eq + strlen(eq);
-        while (end > eq + 1 && isspace((unsigned char)end[-1])) *--end = '\0';
-        rc = set_named(c, line, (size_t)(eq - line), eq + 1, path, err);
-        if (rc) return rc;
+    if (!rc && memchr(mffa_buf_text(&text), '\0', text.len)) rc = mffa_fail(err, MFFA_EINVAL, "\"%s\" is not a text file", path);
+    char *rest = text.ptr;
+    for (int number = 1; !rc && rest; number++) {
+        char where[300];
+        snprintf(where, sizeof where, "\"%.256s\" line %d", path, number);
+        char *line = strsep(&rest, "\n");
+        rc = load_line(c, line, where, err);
     }
-    return MFFA_OK;
+    return rc;
 }
 
-mffa_code mffa_config_load_env(mffa_config *c, mffa_program who, mffa_err *err) {
-    (void)who; /* a setting of another program may stand in a shared environment */
+mffa_code mffa_config_load_env(mffa_config *c, mffa_program who, mffa_err *err) { return mffa_config_load_from(c, who, NULL, err); }
+
+mffa_code mffa_config_load_from(mffa_config *c, mffa_program who, const char *file, mffa_err *err) {
+    (void)who; /* a setting of another program may stand in a shared environment or file */
     mffa_code rc = load_defaults(c, err);
+    if (!rc && file) rc = load_file(c, file, err);
     return rc ? rc : load_environment(c, err);
 }
 
@@ -146,15 +165,6 @@ mffa_code mffa_config_set_flag(mffa_config *c, mffa_program who, const char *fla
     return MFFA_OK;
 }
 
-static mffa_code load_config_option(mffa_config *c, int argc, char **argv, mffa_err *err) {
-    for (int i = 1; i < argc; i++) {
-        if (strcmp(argv[i], "--config") != 0) continue;
-        if (i + 1 == argc) return mffa_fail(err, MFFA_EINVAL, "--config needs a file");
-        return load_file(c, argv[i + 1], err);
-    }
-    return MFFA_OK;
-}
-
 static void print_help(mffa_program who, const char *usage) {
     MFFA_AUTO(mffa_buf_done) mffa_buf text = {0};
     mffa_buf_putf(&text, "%s\nSettings (default, then --config FILE, then environment, then flag):\n", usage);
@@ -162,21 +172,60 @@ static void print_help(mffa_program who, const char *usage) {
     fputs(mffa_buf_text(&text), stdout);
 }
 
+typedef struct flag {
+    char name[64];
+    const char *value;
+} flag;
+
+/* argv[*i] starts with "--": name and value of "--name=value" or "--name value"; *i moves to the last word used. */
+static mffa_code read_flag(int argc, char **argv, int *i, flag *out, mffa_err *err) {
+    const char *word = argv[*i], *eq = strchr(word, '=');
+    size_t n = eq ? (size_t)(eq - word) : strlen(word);
+    if (n >= sizeof out->name) return mffa_fail(err, MFFA_EINVAL, "unknown flag \"%s\": --help lists the known ones", word);
+    memcpy(out->name, word, n);
+    out->name[n] = '\0';
+    out->value = eq ? eq + 1 : NULL;
+    if (!eq && *i + 1 < argc && strncmp(argv[*i + 1], "--", 2) != 0) out->value = argv[++*i];
+    return MFFA_OK;
+}
+
+static mffa_code apply_flag(mffa_config *c, mffa_program who, const flag *f, mffa_err *err) {
+    bool known = false;
+    if (strcmp(f->name, "--config") == 0) return MFFA_OK; /* read before the environment */
+    mffa_code rc = mffa_config_set_flag(c, who, f->name, f->value, &known, err);
+    if (!rc && !known) return mffa_fail(err, MFFA_EINVAL, "unknown flag \"%s\": --help lists the known ones", f->name);
+    return rc;
+}
+
+/* The last --config FILE, NULL without one. */
+static mffa_code find_config_file(int argc, char **argv, const char **file, mffa_err *err) {
+    mffa_code rc = MFFA_OK;
+    for (int i = 1; !rc && i < argc && strcmp(argv[i], "--") != 0; i++) {
+        flag f;
+        if (strncmp(argv[i], "--", 2) != 0) continue;
+        rc = read_flag(argc, argv, &i, &f, err);
+        if (rc || strcmp(f.name, "--config") != 0) continue;
+        if (!f.value || !*f.value) rc = mffa_fail(err, MFFA_EINVAL, "--config needs a file");
+        *file = f.value;
+    }
+    return rc;
+}
+
 mffa_code mffa_config_load(mffa_config *c, mffa_program who, const char *usage, int argc, char **argv, int *left, mffa_err *err) {
-    mffa_code rc = load_defaults(c, err);
-    if (!rc) rc = load_config_option(c, argc, argv, err);
-    if (!rc) rc = load_environment(c, err);
+    *c = (mffa_config){0};
     *left = 0;
+    /* Help comes first: who needs it may be the one whose settings are wrong. */
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) print_help(who, usage), exit(0);
+    const char *file = NULL;
+    mffa_code rc = find_config_file(argc, argv, &file, err);
+    if (!rc) rc = mffa_config_load_from(c, who, file, err);
+    bool words = false;
     for (int i = 1; !rc && i < argc; i++) {
-        char *eq = strchr(argv[i], '=');
-        if (strcmp(argv[i], "--help") == 0) print_help(who, usage), exit(0);
-        if (strcmp(argv[i], "--config") == 0) { i++; continue; }
-        if (strncmp(argv[i], "--", 2) != 0) { argv[++*left] = argv[i]; continue; }
-        if (eq) *eq = '\0';
-        bool known = false;
-        const char *flag = argv[i], *value = eq ? eq + 1 : i + 1 < argc ? argv[++i] : NULL;
-        rc = mffa_config_set_flag(c, who, flag, value, &known, err);
-        if (!rc && !known) rc = mffa_fail(err, MFFA_EINVAL, "unknown flag \"%s\": --help lists the known ones", flag);
+        flag f;
+        if (words || strncmp(argv[i], "--", 2) != 0) argv[++*left] = argv[i];
+        else if (strcmp(argv[i], "--") == 0) words = true;
+        else if (!(rc = read_flag(argc, argv, &i, &f, err))) rc = apply_flag(c, who, &f, err);
     }
     return rc;
 }
@@ -192,32 +241,60 @@ void mffa_config_done(mffa_config *c) {
 
 static void put_range(mffa_buf *out, const row *r) {
     if (r->type == NUMBER) mffa_buf_putf(out, "%lld to %lld", (long long)r->min, (long long)r->max);
-    else if (r->type == CHOICE)
+    else if (r->type == TEXT) mffa_buf_puts(out, "text");
+    else
         for (const char *p = r->choices; *p; p++) mffa_buf_putf(out, *p == '|' ? ", " : "%c", *p);
-    else mffa_buf_puts(out, "text");
+}
+
+static void put_flag(mffa_buf *out, const row *r, int width) {
+    char name[64];
+    size_t n = 0;
+    for (const char *p = r->env + strlen("MFFA_"); *p && n + 1 < sizeof name; p++) name[n++] = (char)(*p == '_' ? '-' : tolower((unsigned char)*p));
+    name[n] = '\0';
+    mffa_buf_putf(out, "--%-*s", width, name);
 }
 
 void mffa_config_help(mffa_program who, mffa_buf *out) {
     for (size_t i = 0; i < MFFA_COUNT(rows); i++) {
         if (!(rows[i].programs & (int)who)) continue;
-        char flag[64];
-        size_t n = 0;
-        for (const char *p = rows[i].env + strlen("MFFA_"); *p && n + 1 < sizeof flag; p++) flag[n++] = (char)(*p == '_' ? '-' : tolower((unsigned char)*p));
-        flag[n] = '\0';
-        mffa_buf_putf(out, "  --%-22s %-26s %s (", flag, rows[i].env, rows[i].help);
+        mffa_buf_puts(out, "  ");
+        put_flag(out, &rows[i], 22);
+        mffa_buf_putf(out, " %-26s %s (", rows[i].env, rows[i].help);
         put_range(out, &rows[i]);
         mffa_buf_putf(out, "; default %s)\n", rows[i].value ? rows[i].value : "not set");
     }
 }
 
+static void put_programs(mffa_buf *out, int programs) {
+    static const struct {
+        mffa_program bit;
+        const char *name;
+    } names[] = {{MFFA_WORKER, "worker"}, {MFFA_SCHEDULER, "scheduler"}, {MFFA_CTL, "mffactl"}};
+    const char *separator = "";
+    if (programs == MFFA_ANY) mffa_buf_puts(out, "all");
+    for (size_t i = 0; i < MFFA_COUNT(names) && programs != MFFA_ANY; i++) {
+        if (!(programs & (int)names[i].bit)) continue;
+        mffa_buf_putf(out, "%s%s", separator, names[i].name);
+        separator = ", ";
+    }
+}
+
+static void put_markdown(mffa_buf *out, const char *text) { /* a table ends a cell at |, and <word> would be taken for HTML */
+    for (; *text; text++) mffa_buf_putf(out, strchr("|<>", *text) ? "\\%c" : "%c", *text);
+}
+
 void mffa_config_table(mffa_buf *out) {
-    mffa_buf_puts(out, "| Setting | Programs | Values | Default | Meaning |\n|---|---|---|---|---|\n");
+    mffa_buf_puts(out, "| Setting | Flag | Programs | Values | Default | Meaning |\n|---|---|---|---|---|---|\n");
     for (size_t i = 0; i < MFFA_COUNT(rows); i++) {
         const row *r = &rows[i];
-        mffa_buf_putf(out, "| `%s` | %s | ", r->env,
-                      r->programs == MFFA_ANY ? "all" : r->programs == MFFA_WORKER ? "worker" : r->programs == MFFA_SCHEDULER ? "scheduler" : "mffactl");
+        mffa_buf_putf(out, "| `%s` | `", r->env);
+        put_flag(out, r, 0);
+        mffa_buf_puts(out, "` | ");
+        put_programs(out, r->programs);
+        mffa_buf_puts(out, " | ");
         put_range(out, r);
-        if (r->value) mffa_buf_putf(out, " | `%s` | %s |\n", r->value, r->help);
-        else mffa_buf_putf(out, " | not set | %s |\n", r->help);
+        mffa_buf_putf(out, r->value ? " | `%s` | " : " | %s | ", r->value ? r->value : "not set");
+        put_markdown(out, r->help);
+        mffa_buf_puts(out, " |\n");
     }
 }

@@ -1,7 +1,8 @@
 /* Settings of all programs, one table row each (config.c): environment name, programs, type, range, default, help.
  * The parser, --help and the README's table come from that table. Precedence: default, file (--config FILE, lines NAME=value),
- * environment, flag (--redis-url V for MFFA_REDIS_URL). An unknown key or a bad value stops the start-up, naming key, value and
- * range. Read-only after start. Secrets (marked in the table) are never printed. */
+ * environment, flag (--redis-url V or --redis-url=V for MFFA_REDIS_URL). An unknown key or a bad value stops the start-up, naming
+ * key, value and range. An empty value is "not set" where that is the default, and refused elsewhere. Read-only after start.
+ * Texts are never printed by this module, since a URL may hold a password: errors quote bad numbers and choices only. */
 #ifndef MFFA_CORE_BASE_CONFIG_H
 #define MFFA_CORE_BASE_CONFIG_H
 
@@ -42,11 +43,14 @@ typedef struct mffa_config {
 } mffa_config;
 
 /* Fill c from defaults, file, environment and argv. Arguments that are not flags are moved to the front of argv[1..] and counted in
- * *left (a program that takes none refuses them itself). --help prints the program's settings to stdout and exits 0 after `usage`.
+ * *left (a program that takes none refuses them itself); after a lone "--" everything is one. --help and -h print `usage` and the
+ * program's settings to stdout and exit 0, whatever else is wrong. A value that itself starts with "--" needs the form --name=value.
  * Fails with MFFA_EINVAL; c can be passed to mffa_config_done in any case. */
 MFFA_MUST_USE mffa_code mffa_config_load(mffa_config *c, mffa_program who, const char *usage, int argc, char **argv, int *left, mffa_err *err);
 /* Defaults and environment only (tests, and programs with their own command line such as mffactl). */
 MFFA_MUST_USE mffa_code mffa_config_load_env(mffa_config *c, mffa_program who, mffa_err *err);
+/* The same with a file between them (NULL: none). */
+MFFA_MUST_USE mffa_code mffa_config_load_from(mffa_config *c, mffa_program who, const char *file, mffa_err *err);
 /* One flag with its value, for programs that read their own command line: name "--redis-url". *known says whether it is a setting. */
 MFFA_MUST_USE mffa_code mffa_config_set_flag(mffa_config *c, mffa_program who, const char *flag, const char *value, bool *known, mffa_err *err);
 void mffa_config_done(mffa_config *c);

@@ -32,7 +32,7 @@ typedef enum mffa_code {
 
 typedef struct mffa_err {
     mffa_code code;
-    char msg[512]; /* "" while code is MFFA_OK; cut with "..." when longer */
+    char msg[512]; /* "" while code is MFFA_OK; cut with "..." when longer; control bytes of quoted names are shown as "?" */
 } mffa_err;
 
 /* Set err (when not NULL) and return code. */

@@ -19,7 +19,7 @@ static mffa_json *out_of(json_t *j) { return (mffa_json *)j; }
 
 mffa_code mffa_json_parse(mffa_span text, mffa_json **out, mffa_err *err) {
     json_error_t e;
-    json_t *j = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY | JSON_ALLOW_NUL, &e);
+    json_t *j = json_loadb(text.ptr, text.len, JSON_REJECT_DUPLICATES | JSON_DECODE_ANY, &e);
     if (!j) return mffa_fail(err, MFFA_EINVAL, "not valid JSON at line %d, column %d: %s", e.line, e.column, e.text);
     *out = out_of(j);
     return MFFA_OK;
@@ -71,20 +71,27 @@ static size_t utf8_length(const unsigned char *s, size_t left) {
     return n;
 }
 
-mffa_json *mffa_json_of_text(const char *text) {
-    if (!text) return out_of(json_null());
-    MFFA_AUTO(mffa_buf_done) mffa_buf clean = {0};
+/* jansson refuses what is not UTF-8, and file names need not be. */
+static const char *as_utf8(const char *text, mffa_buf *clean) {
     for (size_t at = 0, len = strlen(text); at < len;) {
         size_t n = utf8_length((const unsigned char *)text + at, len - at);
-        if (n) mffa_buf_put(&clean, text + at, n);
-        else mffa_buf_puts(&clean, "\xEF\xBF\xBD");
+        if (n) mffa_buf_put(clean, text + at, n);
+        else mffa_buf_puts(clean, "\xEF\xBF\xBD");
         at += n ? n : 1;
     }
-    if (clean.failed) abort();
-    return out_of(json_string(mffa_buf_text(&clean)));
+    if (clean->failed) abort();
+    return mffa_buf_text(clean);
 }
 
-void mffa_json_set(mffa_json *object, const char *name, mffa_json *value) { (void)json_object_set_new(own(object), name, own(value)); }
+mffa_json *mffa_json_of_text(const char *text) {
+    MFFA_AUTO(mffa_buf_done) mffa_buf clean = {0};
+    return out_of(text ? json_string(as_utf8(text, &clean)) : json_null());
+}
+
+void mffa_json_set(mffa_json *object, const char *name, mffa_json *value) {
+    MFFA_AUTO(mffa_buf_done) mffa_buf clean = {0};
+    (void)json_object_set_new(own(object), as_utf8(name, &clean), own(value));
+}
 
 void mffa_json_push(mffa_json *array, mffa_json *value) { (void)json_array_append_new(own(array), own(value)); }
 

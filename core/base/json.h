@@ -11,7 +11,7 @@
 
 typedef struct mffa_json mffa_json;
 
-/* Refuses duplicate keys and trailing bytes; the error says line, column and what was expected. */
+/* Refuses duplicate keys, trailing bytes and \u0000 (texts end at a NUL here); the error says line, column and what was expected. */
 MFFA_MUST_USE mffa_code mffa_json_parse(mffa_span text, mffa_json **out, mffa_err *err);
 void mffa_json_close(mffa_json *j);
 static inline void mffa_json_close_p(mffa_json **j) { mffa_json_close(*j); }
@@ -38,7 +38,7 @@ mffa_json *mffa_json_of_text(const char *text); /* invalid UTF-8 becomes U+FFFD;
 mffa_json *mffa_json_of_int(int64_t v);
 mffa_json *mffa_json_of_num(double v); /* NaN and infinities give null */
 mffa_json *mffa_json_of_bool(bool v);
-void mffa_json_set(mffa_json *object, const char *name, mffa_json *value);
+void mffa_json_set(mffa_json *object, const char *name, mffa_json *value); /* name: like of_text */
 void mffa_json_push(mffa_json *array, mffa_json *value);
 /* Append the text to out; indent 0 writes one line. */
 MFFA_MUST_USE mffa_code mffa_json_write(const mffa_json *j, int indent, mffa_buf *out, mffa_err *err);
