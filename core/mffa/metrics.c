@@ -158,7 +158,7 @@ static void sweep_pictures(mffa_metrics *m, mffa_sweep *s) {
         s->all.positives += m->types[t].images;
     }
     s->all.negatives = m->types[0].images;
-    qsort(m->pictures, m->picture_count, sizeof *m->pictures, by_score_descending);
+    if (m->picture_count) qsort(m->pictures, m->picture_count, sizeof *m->pictures, by_score_descending);
     for (size_t i = 0; i < m->picture_count; i++) mffa_sweep_add(s, m->pictures[i].score, m->pictures[i].type, m->pictures[i].type != 0);
     mffa_sweep_end(s);
 }
