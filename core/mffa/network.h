@@ -33,8 +33,4 @@ typedef struct mffa_network_info {
 } mffa_network_info;
 const mffa_network_info *mffa_network_describe(const mffa_network *n);
 
-/* What a weights file is, by its tensor names: used to find the pair in a folder. Torch-free (core/nn/weights_kind.c). */
-typedef enum mffa_weights_kind { MFFA_WEIGHTS_OTHER, MFFA_WEIGHTS_BACKBONE, MFFA_WEIGHTS_TRANSFORMER } mffa_weights_kind;
-MFFA_MUST_USE mffa_code mffa_weights_kind_of(const char *path, mffa_weights_kind *out, mffa_err *err);
-
 #endif

@@ -1,0 +1,53 @@
+# libtorch as the target mffa_libtorch: headers as system headers, the libraries and where the loader finds them.
+# MFFA_LIBTORCH: a folder with include/ and lib/, of libtorch 2.7 or later for x86-64 with the new C++ ABI (a PyPI wheel's torch/ is one).
+enable_language(CXX)
+set(CMAKE_CXX_STANDARD 17)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+
+set(torch_dir "${MFFA_LIBTORCH}")
+if(NOT torch_dir)
+  set(torch_cache "$ENV{XDG_CACHE_HOME}")
+  if(NOT torch_cache)
+    set(torch_cache "$ENV{HOME}/.cache")
+  endif()
+  set(torch_dir "${torch_cache}/mffa/libtorch-2.11.0/torch")
+endif()
+foreach(file include/ATen/core/Tensor.h include/torch/csrc/api/include/torch/optim/sgd.h lib/libtorch_cpu.so lib/libc10.so)
+  if(NOT EXISTS "${torch_dir}/${file}")
+    message(FATAL_ERROR "libtorch is not in \"${torch_dir}\": it has no ${file}. Give a folder with include/ and lib/ "
+      "(-DMFFA_LIBTORCH=DIR; the torch/ folder of an unpacked PyPI wheel is one), let ./run build install it, or build without it "
+      "(-DMFFA_WITH_TORCH=OFF).")
+  endif()
+endforeach()
+foreach(file torch/headeronly/version.h torch/csrc/api/include/torch/version.h)
+  if(EXISTS "${torch_dir}/include/${file}")
+    file(STRINGS "${torch_dir}/include/${file}" torch_lines REGEX "define TORCH_VERSION_(MAJOR|MINOR|PATCH) ")
+    if(torch_lines)
+      break()
+    endif()
+  endif()
+endforeach()
+string(REGEX REPLACE ".*MAJOR ([0-9]+).*MINOR ([0-9]+).*PATCH ([0-9]+).*" "\\1.\\2.\\3" torch_version "${torch_lines}")
+if(NOT torch_version VERSION_GREATER_EQUAL 2.7)
+  message(FATAL_ERROR "libtorch in \"${torch_dir}\" is version \"${torch_version}\": 2.7 or later is needed (-DMFFA_LIBTORCH=DIR).")
+endif()
+message(STATUS "libtorch ${torch_version}: ${torch_dir}")
+
+# torch_cpu of a CUDA wheel wants libcudart and libcupti, which their own wheels put beside it.
+set(torch_lib_dirs "${torch_dir}/lib")
+get_filename_component(torch_helpers "${torch_dir}/../nvidia/cu13/lib" ABSOLUTE)
+if(EXISTS "${torch_helpers}")
+  list(APPEND torch_lib_dirs "${torch_helpers}")
+endif()
+
+add_library(mffa_libtorch INTERFACE)
+target_include_directories(mffa_libtorch SYSTEM INTERFACE "${torch_dir}/include" "${torch_dir}/include/torch/csrc/api/include")
+target_link_libraries(mffa_libtorch INTERFACE "${torch_dir}/lib/libtorch_cpu.so" "${torch_dir}/lib/libc10.so")
+foreach(dir IN LISTS torch_lib_dirs)
+  target_link_options(mffa_libtorch INTERFACE "LINKER:-rpath,${dir}" "LINKER:-rpath-link,${dir}")
+endforeach()
+if(MFFA_CUDA)
+  # Nothing refers to torch_cuda by name: it registers itself when loaded. Its own libraries are needed on the GPU machine alone.
+  target_link_options(mffa_libtorch INTERFACE LINKER:--no-as-needed LINKER:--allow-shlib-undefined)
+  target_link_libraries(mffa_libtorch INTERFACE "${torch_dir}/lib/libtorch_cuda.so" "${torch_dir}/lib/libc10_cuda.so")
+endif()
