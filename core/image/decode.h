@@ -10,7 +10,8 @@
 MFFA_MUST_USE mffa_code mffa_decode_rgb(mffa_span file, const mffa_limits *limits, mffa_image *out, mffa_err *err);
 /* A mask: channels 1, 255 where any colour channel of the file is > 0, else 0. */
 MFFA_MUST_USE mffa_code mffa_decode_mask(mffa_span file, const mffa_limits *limits, mffa_image *out, mffa_err *err);
-/* Does the key end like an image file (.png .jpg .jpeg .bmp, either case)? */
+/* Does the key end like an image file (.png .jpg .jpeg .bmp, either case)? Names that begin with a dot are never images: file managers
+ * leave such companions beside pictures ("._003.png"). */
 bool mffa_decode_is_image_key(const char *key);
 
 #endif

@@ -8,7 +8,8 @@
 
 /* im (channels 3) -> out [3, side, side] float32, planes R, G, B in 0..1 (value / 255 first, then resized). Caller allocates. */
 MFFA_MUST_USE mffa_code mffa_resize_rgb(const mffa_image *im, int side, float *out, mffa_err *err);
-/* mask (channels 1) -> out [side, side], 1 = defect: nearest, source index floor(i * in / out), as torch's "nearest". */
+/* mask (channels 1) -> out [side, side], 1 = defect: nearest, source index floor(i * (in / out)) in float32, as
+ * torch's "nearest". */
 void mffa_resize_mask(const mffa_image *mask, int side, uint8_t *out);
 /* Plane [h, w] -> [oh, ow] bilinear without antialias, align_corners false, edge repeated: maps to a photograph's own size. */
 void mffa_resize_plane(const float *in, int h, int w, float *out, int oh, int ow);
