@@ -1,6 +1,8 @@
 /* The queue, as C programs use it: a thin client of the Redis functions in scheduler/functions (docs: README, "The queue").
  * Every call is one FCALL; the functions hold all rules. Redis' error sentences come back unchanged in err, with the code
- *   FENCED -> MFFA_EFENCED   NOTFOUND -> MFFA_ENOTFOUND   connection loss, LOADING, READONLY -> MFFA_EIO   the rest -> MFFA_EINVAL
+ *   FENCED -> MFFA_EFENCED   NOTFOUND -> MFFA_ENOTFOUND   FULL, OOM -> MFFA_ENOSPC   NOPERM, NOAUTH, WRONGPASS -> MFFA_EDENIED
+ *   OLDLIB -> MFFA_EUNSUPPORTED   connection loss, LOADING, READONLY and the like -> MFFA_EIO   the rest -> MFFA_EINVAL
+ * A missing or older function library is loaded and the call made again, where the Redis user may.
  * A lost connection is reopened by the next call; calls that may not be repeated blindly (claim, finish) carry request ids, so the
  * caller simply calls again. One connection, one thread. */
 #ifndef MFFA_SCHEDULER_QUEUE_H
@@ -61,7 +63,7 @@ typedef struct mffa_worker_info {
     const char *host, *device, *version;
 } mffa_worker_info;
 
-/* Claim the best job of the pool; *got false when there is none. request: 32 hex digits from the caller, repeated when the reply
+/* Claim the best job of the pool; *got false when there is none. MFFA_ECANCELLED: a person drained this worker, it should end. request: 32 hex digits from the caller, repeated when the reply
  * was lost; it becomes the run's nonce. */
 MFFA_MUST_USE mffa_code mffa_queue_claim(mffa_queue *q, const mffa_worker_info *w, const char *request, mffa_lease *out, bool *got, mffa_err *err);
 /* Sleep until a job of the pool is ready or wait_ms passed (BLPOP of the wake list); a wake is a hint, claim decides. */

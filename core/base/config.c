@@ -39,6 +39,7 @@ static const row rows[] = {
     {"MFFA_MAX_IMAGE_BYTES", "268435456", MFFA_WORKER, NUMBER, FIELD(max_image_bytes), 1024, INT64_C(1) << 32, NULL, "largest image file"},
     {"MFFA_MAX_IMAGE_PIXELS", "67108864", MFFA_WORKER, NUMBER, FIELD(max_image_pixels), 1024, INT64_C(1) << 31, NULL, "largest image, in pixels"},
     {"MFFA_LEASE_MS", "30000", MFFA_SCHEDULER, NUMBER, FIELD(lease_ms), 200, 3600000, NULL, "a running job without heartbeat for this long runs again"},
+    {"MFFA_BACKOFF_MS", "10000", MFFA_SCHEDULER, NUMBER, FIELD(backoff_ms), 1, 3600000, NULL, "wait before a failed job runs again; doubles with each failure, up to 10 minutes"},
     {"MFFA_RETENTION_S", "604800", MFFA_SCHEDULER, NUMBER, FIELD(retention_s), 1, 31536000, NULL, "ended jobs are kept this long"},
     {"MFFA_DEAD_RETENTION_S", "2592000", MFFA_SCHEDULER, NUMBER, FIELD(dead_retention_s), 1, 31536000, NULL, "dead jobs are kept this long"},
     {"MFFA_MAX_QUEUED", "1000000", MFFA_SCHEDULER, NUMBER, FIELD(max_queued), 1, 100000000, NULL, "jobs that may wait; more are refused with FULL"},

@@ -37,7 +37,7 @@ typedef struct mffa_config {
     int64_t memory_bytes; /* what a job may use; 0: what the machine or cgroup has */
     int64_t max_image_bytes, max_image_pixels;
     /* scheduler */
-    int64_t lease_ms, retention_s, dead_retention_s, max_queued, reap_ms;
+    int64_t lease_ms, backoff_ms, retention_s, dead_retention_s, max_queued, reap_ms;
     /* all */
     char *log_level;
 } mffa_config;

@@ -1,0 +1,220 @@
+-- Kinds and their fields: the one table that submit, check and help go by.
+
+local GIVE_URL = 'give s3://bucket/prefix or file:///path'
+
+local function is_url(text)
+  return (string.match(text, '^s3://[a-z0-9][a-z0-9.-]+/') or string.match(text, '^s3://[a-z0-9][a-z0-9.-]+$')
+    or string.match(text, '^file:///.')) and not string.find(text, '%c')
+end
+local function is_job_id(text) return string.match(text, '^%l[%l%d]*%-%d+$') end
+local function check_size(name, value, limit)
+  if #value > limit then refuse('TOOBIG', '%s has %d bytes: give at most %d', name, #value, limit) end
+end
+
+-- Types. give: which values fit, as the way out of an error and in the help; check: the value as it is stored, or a refusal.
+local types = {}
+local function give(f) return types[f.type].give(f) end
+local function check_value(name, f, value)
+  check_size(name, value, f.bytes or URL_BYTES)
+  local stored = types[f.type].check(value, f)
+  if not stored then refuse('BADFIELD', '%s "%s" does not fit: %s', name, shown(value), give(f)) end
+  return stored
+end
+
+types.url = {
+  give = function() return GIVE_URL end,
+  check = function(v) return is_url(v) and v end,
+}
+types.reference = {
+  give = function(f) return GIVE_URL .. ', or the id of a ' .. f.of .. ' job' end,
+  check = function(v) return (is_url(v) or is_job_id(v)) and v end,
+}
+types.integer = {
+  give = function(f)
+    return string.format('give %s from %s to %s', f.step and 'a multiple of ' .. f.step or 'an integer', integer_text(f.min), integer_text(f.max))
+  end,
+  check = function(v, f)
+    local n = #v <= 16 and string.match(v, '^%d+$') and tonumber(v)
+    return n and n >= f.min and n <= f.max and n % (f.step or 1) == 0 and integer_text(n)
+  end,
+}
+types.number = {
+  give = function(f) return string.format('give a number from %g to %g', f.min, f.max) end,
+  check = function(v, f)
+    local n = #v <= 32 and string.match(v, '^[+-]?[%d.]+[eE]?[+-]?%d*$') and tonumber(v)
+    return n and n >= f.min and n <= f.max and (n == tonumber(f.default) and f.default or v)
+  end,
+}
+types.choice = {
+  give = function(f) return 'give ' .. table.concat(f.words, ', ', 1, #f.words - 1) .. ' or ' .. f.words[#f.words] end,
+  check = function(v, f)
+    for _, word in ipairs(f.words) do
+      if v == word then return v end
+    end
+  end,
+}
+types.name = {
+  give = function(f) return string.format('give 1 to %d letters, digits or . _ : -', f.bytes) end,
+  check = function(v) return string.match(v, '^[%w._:-]+$') end,
+}
+types.ids = {
+  give = function() return string.format('give at most %d job ids with a comma or a space between', PARENTS_MAX) end,
+  check = function(v)
+    local ids, seen = {}, {}
+    for _, id in ipairs(words_of(v)) do
+      if not is_job_id(id) then return nil end
+      if not seen[id] then ids[#ids + 1] = id end
+      seen[id] = true
+    end
+    return #ids > 0 and #ids <= PARENTS_MAX and table.concat(ids, ' ')
+  end,
+}
+
+local fields = { -- default nil: none, or what help says
+  prio = { type = 'integer', min = 0, max = 9, default = '5', help = 'urgency, 9 first; equal ones run in order of submission' },
+  after = { type = 'ids', bytes = 2048, help = 'jobs that must be done before this one starts' },
+  idem = { type = 'name', bytes = 128, help = 'idempotency key: the same key within 24 hours answers the same ids' },
+  delay = { type = 'integer', min = 0, max = 31536000, default = '0', help = 'seconds before it may start' },
+  retries = { type = 'integer', min = 0, max = 100, default = '2', help = 'runs after a failure that may pass' },
+  timeout = { type = 'integer', min = 0, max = 31536000, default = '0', help = 'seconds that one run may take; 0: any' },
+  pool = { type = 'name', bytes = 64, default = 'default', help = 'workers of this pool only' },
+  keep = { type = 'integer', min = 1, max = 31536000, help = 'seconds that the record stays after the end; else as the scheduler is set' },
+  dataset = { type = 'url', help = 'folder of pictures' },
+  output = { type = 'url', help = 'folder under which the results go' },
+  weights = { type = 'url', help = "folder of the pretrained weights; else the worker's" },
+  profile = { type = 'choice', words = { 'small', 'paper' }, default = 'small', help = 'networks and sizes' },
+  seed = { type = 'integer', min = 0, max = 9007199254740991, default = '0', help = 'of every random choice' },
+  epochs = { type = 'integer', min = 1, max = 10000, default = '64', help = 'passes over the normal pictures' },
+  batch = { type = 'integer', min = 1, max = 1024, default = '32', help = 'normal pictures a step' },
+  learning_rate = { type = 'number', min = 1e-8, max = 1, default = '3e-4', help = 'of SGD' },
+  side = { type = 'integer', min = 64, max = 1024, step = 32, help = "pixels, input side; else the profile's" },
+  grid = { type = 'integer', min = 1, max = 256, help = "side of the Gaussian grid; else the profile's" },
+  blocks = { type = 'integer', min = 0, max = 11, help = "CaiT blocks, 0: none; else the profile's" },
+  gaussian_channels = { type = 'integer', min = 1, max = 4096, help = "channels of the Gaussian; else the profile's" },
+  ratio = { type = 'number', min = 1e-6, max = 1, help = "of patches kept in the memory bank; else the profile's" },
+  lambda = { type = 'number', min = 1e-9, max = 1e6, help = "added to the covariance's diagonal; else the profile's" },
+  sigma = { type = 'number', min = 0, max = 64, help = "pixels, blur of the map; 0: none; else the profile's" },
+  keep_statistics = { type = 'choice', words = { 'no', 'yes' }, default = 'no', help = 'store what extending the model later needs' },
+  on_bad_image = { type = 'choice', words = { 'fail', 'skip' }, default = 'fail', help = 'what a picture that cannot be read does' },
+  backbone = { type = 'reference', of = 'finetune', help = 'fine-tuned backbone; else the pretrained one' },
+  model = { type = 'reference', of = 'fit', help = 'what to score with' },
+  maps = { type = 'choice', words = { 'product', 'nns', 'gaussian' }, default = 'product', help = 'which anomaly map' },
+  save_maps = { type = 'choice', words = { 'no', 'yes' }, default = 'no', help = 'store the raw maps' },
+  heatmaps = { type = 'choice', words = { 'yes', 'no', 'grey16', 'both' }, default = 'yes', help = 'overlays, plain grey maps, or both' },
+  threshold = { type = 'number', min = -1e30, max = 1e30, help = 'scores above it are called defects' },
+  psg = { type = 'choice', words = { 'on', 'off' }, default = 'on', help = 'fine-tune the backbone first' },
+}
+
+local COMMON = { 'prio', 'after', 'idem', 'delay', 'retries', 'timeout', 'pool', 'keep' }
+local KIND_NAMES = { 'finetune', 'fit', 'evaluate', 'score', 'pipeline' }
+local RUN_KINDS = { 'finetune', 'fit', 'evaluate', 'score' } -- what a worker runs
+local kinds = { -- own fields in the order of the help; needs: must be given
+  finetune = {
+    own = { 'dataset', 'output', 'weights', 'profile', 'seed', 'epochs', 'batch', 'learning_rate', 'side', 'on_bad_image' },
+    needs = { 'dataset', 'output' },
+    help = 'train the backbone on pseudo-defects of the normal pictures',
+  },
+  fit = {
+    own = { 'dataset', 'output', 'weights', 'profile', 'seed', 'backbone', 'side', 'grid', 'blocks', 'gaussian_channels', 'ratio', 'lambda', 'sigma',
+      'keep_statistics', 'on_bad_image' },
+    needs = { 'dataset', 'output' },
+    help = 'learn a model from the normal pictures',
+  },
+  evaluate = {
+    own = { 'dataset', 'model', 'output', 'weights', 'profile', 'maps', 'save_maps', 'heatmaps', 'on_bad_image' },
+    needs = { 'dataset', 'model', 'output' },
+    help = 'score labelled test pictures and measure AUROC',
+  },
+  score = {
+    own = { 'dataset', 'model', 'output', 'weights', 'profile', 'maps', 'save_maps', 'heatmaps', 'threshold', 'on_bad_image' },
+    needs = { 'dataset', 'model', 'output' },
+    help = 'score pictures without labels',
+  },
+  pipeline = {
+    own = { 'dataset', 'output', 'psg', 'weights', 'profile', 'seed', 'epochs', 'batch', 'learning_rate', 'side', 'grid', 'blocks',
+      'gaussian_channels', 'ratio', 'lambda', 'sigma', 'keep_statistics', 'maps', 'save_maps', 'heatmaps', 'on_bad_image' },
+    needs = { 'dataset', 'output' },
+    help = 'finetune (unless psg off), fit and evaluate, each after the other',
+  },
+}
+for i = 1, #KIND_NAMES do
+  local kind = kinds[KIND_NAMES[i]]
+  kind.knows = {}
+  for j = 1, #kind.own do kind.knows[kind.own[j]] = true end
+  for j = 1, #COMMON do kind.knows[COMMON[j]] = true end
+end
+
+-- Edit distance, for "did you mean".
+local function distance(a, b)
+  local row = {}
+  for j = 0, #b do row[j] = j end
+  for i = 1, #a do
+    local diagonal = row[0]
+    row[0] = i
+    for j = 1, #b do
+      local cost = string.byte(a, i) == string.byte(b, j) and 0 or 1
+      diagonal, row[j] = row[j], math.min(row[j] + 1, row[j - 1] + 1, diagonal + cost)
+    end
+  end
+  return row[#b]
+end
+local function suggestion(word, names)
+  local best, least = nil, 3
+  for _, name in ipairs(names) do
+    local d = #word <= 32 and distance(word, name) or least
+    if d < least and d < #name then best, least = name, d end
+  end
+  return best and 'did you mean ' .. best .. '? ' or ''
+end
+
+local function check_kind(kind)
+  if kinds[kind] then return kinds[kind] end
+  refuse('BADKIND', '"%s" is not a kind: %skinds are %s', shown(kind), suggestion(kind, KIND_NAMES), table.concat(KIND_NAMES, ' '))
+end
+local function unknown_field(kind, name)
+  local names = {}
+  for _, list in ipairs({ kinds[kind].own, COMMON }) do
+    for _, known in ipairs(list) do names[#names + 1] = known end
+  end
+  refuse('BADFIELD', '"%s" is not a field of %s: %sfields are %s', shown(name), kind, suggestion(name, names), table.concat(names, ' '))
+end
+
+-- The fields that a caller gave (args[first] and on: name, value...), each checked; those that equal their default are left out, so a
+-- record holds only what was chosen and equal jobs have equal records.
+local function read_fields(kind, args, first)
+  local known, chosen, seen = check_kind(kind), {}, {}
+  for i = first, #args, 2 do
+    local name, value = args[i], args[i + 1]
+    if not known.knows[name] then unknown_field(kind, name) end
+    if value == nil then refuse('BADFIELD', '%s has no value: give fields as name value name value', name) end
+    if seen[name] then refuse('BADFIELD', '%s is given twice: give it once', name) end
+    seen[name] = true
+    local stored = check_value(name, fields[name], value)
+    if stored ~= fields[name].default then chosen[name] = stored end
+  end
+  for _, name in ipairs(known.needs) do
+    if not seen[name] then refuse('BADFIELD', '%s is missing: %s', name, give(fields[name])) end
+  end
+  return chosen
+end
+
+-- Options of the other verbs: name value pairs out of a table name -> field.
+local function read_options(known, args, first)
+  local chosen = {}
+  for i = first, #args, 2 do
+    local name, value = args[i], args[i + 1]
+    if not known[name] then
+      refuse('BADFIELD', '"%s" is not an option here: options are %s', shown(name), table.concat(sorted_names(known), ' '))
+    end
+    if value == nil then refuse('BADFIELD', '%s has no value: give options as name value name value', name) end
+    chosen[name] = check_value(name, known[name], value)
+  end
+  return chosen
+end
+
+-- What help says of a field: its values, default and meaning.
+local function describe(name, needed)
+  local f = fields[name]
+  local default = needed and 'needed' or f.default and 'default ' .. f.default or 'not set'
+  return string.format('%s: %s (%s; %s)', name, f.help, string.gsub(give(f), '^give ', ''), default)
+end

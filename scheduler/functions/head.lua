@@ -1,0 +1,141 @@
+#!lua name=mffa
+-- The queue's rules, as one Redis Functions library. The build joins the files of this folder in the order of functions.cmake.
+-- README.md beside this file is the interface: verbs, answers, error codes, keys.
+--
+-- How a call works: a verb reads and checks everything first and notes its writes in a plan; `commit` asks Redis whether the caller
+-- may do each of them and only then does them all. So a refused or denied call has written nothing.
+-- While a library is loaded Redis offers it none of Lua's own functions (no pairs, no string): outside of functions there is only
+-- plain language here. Time is Redis' TIME alone. States change in transitions.lua alone.
+
+local VERSION = 1       -- of this library; a loader replaces older ones only
+local OLDEST_CLIENT = 1 -- the oldest client (its own VERSION) that still speaks our argument order
+
+local DEFAULTS = { -- of the settings that mffa_configure stores in cfg
+  lease_ms = 30000,
+  backoff_ms = 10000,
+  retention_s = 604800,
+  dead_retention_s = 2592000,
+  max_queued = 1000000,
+}
+local LOSSES_TO_DIE = 3
+local BACKOFF_LIMIT_MS = 600000
+local EVENTS_KEPT, JOB_EVENTS_KEPT = 10000, 256
+local EVENTS_TTL_MS = 86400000 -- of ev:<id>, after the end
+local IDEM_TTL_MS = 86400000
+local WAKES_KEPT = 64
+local POOLS_MAX, PARENTS_MAX = 256, 64
+local FACTS_MAX, FACT_BYTES, SUMMARY_BYTES, REASON_BYTES, URL_BYTES = 64, 1024, 65536, 2000, 1024
+
+local ENDED = { done = true, failed = true, dead = true, cancelled = true, skipped = true, rejected = true, accepted = true }
+local HELD = { running = true, cancelling = true } -- by a worker, with a lease
+
+-- The call in hand, set by `verb` below.
+local prefix = '' -- 'mffa:{main}:'
+local now = 0     -- ms
+
+local function key(name, id) return id and prefix .. name .. ':' .. id or prefix .. name end
+
+-- Refusals: one code word and one sentence, raised as an error and answered by `verb`.
+local function refuse(code, sentence, ...) error({ refusal = code .. ' ' .. string.format(sentence, ...) }) end
+
+-- A caller's text as part of a sentence: one line, not endless.
+local function shown(text)
+  local line = string.gsub(text, '%c', ' ')
+  return #line > 64 and string.sub(line, 1, 61) .. '...' or line
+end
+
+-- Plans.
+local function plan() return { wakes = {} } end
+local function put(p, ...) p[#p + 1] = { ... } end
+local function commit(p)
+  for i = 1, #p do
+    if not redis.acl_check_cmd(p[i][1], p[i][2]) then
+      error({ refusal = string.format("NOPERM this user may not %s '%s': nothing was changed", p[i][1], p[i][2]) })
+    end
+  end
+  for i = 1, #p do redis.call(unpack(p[i])) end
+end
+
+-- Flat lists name, value, name, value... and tables.
+local function table_of(flat)
+  local t = {}
+  for i = 1, #flat, 2 do t[flat[i]] = flat[i + 1] end
+  return t
+end
+local function sorted_names(t)
+  local names = {}
+  for name in pairs(t) do names[#names + 1] = name end
+  table.sort(names)
+  return names
+end
+local function add(list, name, value)
+  if value ~= nil then
+    list[#list + 1] = name
+    list[#list + 1] = tostring(value)
+  end
+end
+local function words_of(text)
+  local words = {}
+  for word in string.gmatch(text or '', '[^%s,]+') do words[#words + 1] = word end
+  return words
+end
+local function integer_text(n) return string.format('%.0f', n) end
+
+-- Milliseconds since 1970 as 2026-01-31T12:00:00Z (days to civil date: H. Hinnant, "chrono-compatible low-level date algorithms").
+local function date_text(ms)
+  local s = math.floor(tonumber(ms) / 1000)
+  local days, rest = math.floor(s / 86400) + 719468, s % 86400
+  local era = math.floor(days / 146097)
+  local doe = days - era * 146097
+  local yoe = math.floor((doe - math.floor(doe / 1460) + math.floor(doe / 36524) - math.floor(doe / 146096)) / 365)
+  local doy = doe - (365 * yoe + math.floor(yoe / 4) - math.floor(yoe / 100))
+  local mp = math.floor((5 * doy + 2) / 153)
+  local month = mp < 10 and mp + 3 or mp - 9
+  local year = yoe + era * 400 + (month <= 2 and 1 or 0)
+  return string.format('%04d-%02d-%02dT%02d:%02d:%02dZ', year, month, doy - math.floor((153 * mp + 2) / 5) + 1,
+    math.floor(rest / 3600), math.floor(rest % 3600 / 60), rest % 60)
+end
+
+-- The settings and counters that a verb names, as a table; a setting that is not stored has its default.
+local function read_cfg(...)
+  local names = { ... }
+  local values, cfg = redis.call('HMGET', key('cfg'), unpack(names)), {}
+  for i = 1, #names do cfg[names[i]] = values[i] or DEFAULTS[names[i]] end
+  for name in pairs(DEFAULTS) do cfg[name] = tonumber(cfg[name] or DEFAULTS[name]) end
+  return cfg
+end
+
+-- Ids are <epoch>-<number>. The number counts on for ever, the epoch belongs to this library in this Redis process: after a restart,
+-- a fail-over or a reload another epoch is drawn, so an id given out before acknowledged writes were lost never comes again.
+local process
+local function process_token()
+  if not process then
+    local t = redis.call('TIME')
+    local run_id = redis.acl_check_cmd('INFO', 'server') and string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
+    process = string.sub(redis.sha1hex(t[1] .. '.' .. t[2] .. run_id), 1, 16)
+  end
+  return process
+end
+local FIRST, OTHERS = 'abcdefghjkmnpqrstuvwxyz', 'abcdefghjkmnpqrstuvwxyz23456789' -- none that look like 0, 1
+local function epoch_from(token, previous)
+  local hash = redis.sha1hex(token)
+  local function letter(at, of)
+    local n = tonumber(string.sub(hash, at, at + 4), 16) % #of + 1
+    return string.sub(of, n, n)
+  end
+  local epoch = letter(1, FIRST) .. letter(6, OTHERS) .. letter(11, OTHERS) .. letter(16, OTHERS)
+  return epoch == previous and epoch_from(hash, previous) or epoch
+end
+-- Notes in the plan that n more ids are taken; answers the epoch and the number before the first. cfg: epoch, process, seq.
+local function take_ids(p, cfg, n)
+  local epoch = cfg.epoch
+  if cfg.process ~= process_token() then
+    epoch = epoch_from(process, cfg.epoch)
+    put(p, 'HSET', key('cfg'), 'process', process, 'epoch', epoch)
+  end
+  put(p, 'HINCRBY', key('cfg'), 'seq', n)
+  return epoch, tonumber(cfg.seq or 0)
+end
+
+-- Verbs: name -> function(args), registered in verbs.lua.
+local verbs = {}

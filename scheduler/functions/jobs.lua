@@ -1,0 +1,221 @@
+-- Jobs: records, and the transitions between states. Every transition moves a job between exactly one index and another:
+--   queued ready:<pool>:<kind>   delayed delayed   blocked blocked   running, cancelling lease   ended: a zset named as the state
+-- A transition takes a plan and a job (a table: the record's fields and id), notes its writes in the plan and changes the table.
+
+local function pool_of(j) return j.pool or 'default' end
+local function ready_key(j) return key('ready', pool_of(j) .. ':' .. j.kind) end
+local function ready_score(j)
+  local seq = j.seq or string.match(j.id, '%-(%d+)$')
+  return integer_text((9 - tonumber(j.prio or 5)) * 281474976710656 + tonumber(seq))
+end
+
+local function find(id)
+  local flat = redis.call('HGETALL', key('job', id))
+  if #flat == 0 then return nil end
+  local j = table_of(flat)
+  j.id = id
+  return j
+end
+local function must_find(id)
+  local j = find(id)
+  if not j then refuse('NOTFOUND', 'no job "%s": it was never submitted, or its record was removed after its time; mffa_list shows those there are', shown(id)) end
+  return j
+end
+-- Some fields of a job that need not exist.
+local function peek_at(id, ...)
+  local names, t = { ... }, { id = id }
+  local values = redis.call('HMGET', key('job', id), ...)
+  for i = 1, #names do t[names[i]] = values[i] or nil end
+  return t
+end
+
+local function set(p, j, ...)
+  local pairs_ = { ... }
+  for i = 1, #pairs_, 2 do j[pairs_[i]] = tostring(pairs_[i + 1]) end
+  put(p, 'HSET', key('job', j.id), ...)
+end
+local function unset(p, j, ...)
+  for _, name in ipairs({ ... }) do j[name] = nil end
+  put(p, 'HDEL', key('job', j.id), ...)
+end
+
+-- One event in the queue's stream, and in the job's own once it has run.
+local function event(p, j, ...)
+  put(p, 'XADD', key('ev'), 'MAXLEN', '~', EVENTS_KEPT, '*', 'id', j.id, 'kind', j.kind, 'state', j.state, ...)
+  if j.run then put(p, 'XADD', key('ev', j.id), 'MAXLEN', '~', JOB_EVENTS_KEPT, '*', 'state', j.state, ...) end
+end
+
+-- Tokens for idle workers: hints, so a bounded number of them.
+local function wake(p, pool)
+  local waiting = p.wakes[pool] or redis.call('LLEN', key('wake', pool))
+  if waiting < WAKES_KEPT then put(p, 'RPUSH', key('wake', pool), '1') end
+  p.wakes[pool] = waiting + 1
+end
+
+local function leave(p, j)
+  if j.state == 'queued' then
+    put(p, 'ZREM', ready_key(j), j.id)
+    put(p, 'ZREM', key('open', pool_of(j)), j.id)
+  elseif HELD[j.state] then
+    put(p, 'ZREM', key('lease'), j.id)
+    put(p, 'ZREM', key('open', pool_of(j)), j.id)
+  elseif j.state then
+    put(p, 'ZREM', key(j.state), j.id) -- delayed, blocked and the ended states are names of zsets
+  end
+end
+
+local function enqueue(p, j, ...)
+  set(p, j, 'state', 'queued')
+  put(p, 'ZADD', ready_key(j), ready_score(j), j.id)
+  put(p, 'ZADD', key('open', pool_of(j)), now, j.id)
+  event(p, j, ...)
+  wake(p, pool_of(j))
+end
+local function postpone(p, j, due, ...)
+  set(p, j, 'state', 'delayed')
+  put(p, 'ZADD', key('delayed'), due, j.id)
+  event(p, j, 'due', due, ...)
+end
+local function block(p, j, ...)
+  set(p, j, 'state', 'blocked')
+  put(p, 'ZADD', key('blocked'), ready_score(j), j.id)
+  event(p, j, ...)
+end
+-- A job that waits for no other any more.
+local function start(p, j, ...)
+  local due = tonumber(j.due or 0)
+  if due > now then postpone(p, j, integer_text(due), ...) else enqueue(p, j, ...) end
+end
+
+local function retention_s(j, state)
+  local cfg = read_cfg('retention_s', 'dead_retention_s')
+  return tonumber(j.keep) or (state == 'dead' and cfg.dead_retention_s or cfg.retention_s)
+end
+
+-- The end itself, without what it means for other jobs.
+local function settle(p, j, state, ...)
+  leave(p, j)
+  j.state = state
+  set(p, j, 'state', state, 'ended', now, ...)
+  put(p, 'ZADD', key(state), integer_text(now + retention_s(j, state) * 1000), j.id)
+  event(p, j, ...)
+  if j.run then put(p, 'PEXPIRE', key('ev', j.id), EVENTS_TTL_MS) end
+end
+
+local KID_FIELDS = { 'state', 'kind', 'pool', 'prio', 'seq', 'due', 'keep', 'run', 'cause' }
+local function kids_of(id) return redis.call('SMEMBERS', key('kids', id)) end
+local function kid(id) return peek_at(id, unpack(KID_FIELDS)) end
+
+-- Dependents of a job that ended otherwise than done, and theirs: skipped, with the first of them as the cause. O(dependents).
+local function skip_dependents(p, j)
+  local from, seen = { j.id }, {}
+  while #from > 0 do
+    for _, id in ipairs(kids_of(table.remove(from))) do
+      local k = kid(id)
+      if k.state == 'blocked' and not seen[id] then
+        seen[id] = true
+        settle(p, k, 'skipped', 'cause', j.id, 'reason', string.format('%s %s', j.id, j.state == 'dead' and 'is dead' or j.state == 'failed' and 'has failed' or 'was cancelled'))
+        from[#from + 1] = id
+      end
+    end
+  end
+end
+-- O(dependents).
+local function release_dependents(p, j)
+  for _, id in ipairs(kids_of(j.id)) do
+    local k, waits = kid(id), key('wait', id)
+    put(p, 'SREM', waits, j.id)
+    if k.state == 'blocked' and redis.call('SCARD', waits) - redis.call('SISMEMBER', waits, j.id) == 0 then
+      leave(p, k)
+      start(p, k)
+    end
+  end
+  put(p, 'DEL', key('kids', j.id))
+end
+
+local function finish_as(p, j, state, ...)
+  settle(p, j, state, ...)
+  if state == 'done' then release_dependents(p, j) else skip_dependents(p, j) end
+end
+
+-- The end of a run. how: done, failed, lost, preempted, cancelled; a repeated call of the same run finds it there.
+local PROGRESS = { 'phase', 'done', 'total', 'rate', 'eta_s', 'ev_at', 'stop' }
+local function close_run(p, j, how)
+  unset(p, j, unpack(PROGRESS))
+  set(p, j, 'run_ended', how)
+end
+local function count(p, j, name)
+  local n = tonumber(j[name] or 0) + 1
+  set(p, j, name, n)
+  return n
+end
+
+-- A failure: another run after a while, as long as the job's retries last. O(dependents) when they do not.
+local function run_failed(p, j, reason, retryable)
+  local failures = count(p, j, 'failures')
+  if retryable and failures <= tonumber(j.retries or fields.retries.default) then
+    local back_off = math.min(read_cfg('backoff_ms').backoff_ms * 2 ^ math.min(failures - 1, 30), BACKOFF_LIMIT_MS)
+    leave(p, j)
+    set(p, j, 'reason', reason)
+    postpone(p, j, integer_text(now + back_off), 'reason', reason)
+  else
+    finish_as(p, j, 'failed', 'reason', reason)
+  end
+end
+-- A job that was told to stop: by a person it ends cancelled, by its time limit it has failed.
+local function run_stopped(p, j)
+  local timed_out = j.stop == 'timeout'
+  close_run(p, j, timed_out and 'failed' or 'cancelled')
+  if timed_out then run_failed(p, j, 'took longer than its timeout of ' .. (j.timeout or '0') .. ' s', true)
+  else finish_as(p, j, 'cancelled', 'reason', 'cancelled while it ran') end
+end
+local function run_lost(p, j)
+  if j.state == 'cancelling' then return run_stopped(p, j) end
+  close_run(p, j, 'lost')
+  local worker = j.worker or '?'
+  if count(p, j, 'lost') >= LOSSES_TO_DIE then
+    finish_as(p, j, 'dead', 'reason', string.format('its workers were lost %d times, last %s: see their logs, then mffa_retry', LOSSES_TO_DIE, worker))
+  else
+    leave(p, j)
+    enqueue(p, j, 'lost', worker)
+  end
+end
+
+-- Ended badly, or gone: a reason why a job that depends on it cannot start.
+local function bad_end(parent) return parent.state == nil or (ENDED[parent.state] and parent.state ~= 'done') end
+
+-- Dependents that were skipped because of j and could run again go back to blocked. O(dependents and their parents).
+local function revive_dependents(p, j)
+  local found, from = {}, { j.id }
+  while #from > 0 do
+    for _, id in ipairs(kids_of(table.remove(from))) do
+      local k = not found[id] and kid(id)
+      if k and k.state == 'skipped' and k.cause == j.id then
+        found[id] = k
+        from[#from + 1] = id
+      end
+    end
+  end
+  local changed, kept = true, {}
+  while changed do -- one with another parent that ended stays skipped, and so do its own dependents
+    changed = false
+    for id, k in pairs(found) do
+      for _, parent in ipairs(redis.call('SMEMBERS', key('wait', id))) do
+        if parent ~= j.id and not found[parent] then
+          local other = kept[parent] or peek_at(parent, 'state', 'cause')
+          if bad_end(other) then
+            set(p, k, 'cause', other.cause or parent, 'reason', (other.cause or parent) .. ' has ended too')
+            found[id], kept[id], changed = nil, k, true
+            break
+          end
+        end
+      end
+    end
+  end
+  for _, id in ipairs(sorted_names(found)) do
+    local k = found[id]
+    leave(p, k)
+    unset(p, k, 'cause', 'reason', 'ended')
+    block(p, k)
+  end
+end

@@ -1,0 +1,40 @@
+-- Registration: every verb as mffa_<verb>, with its Redis function flags.
+--   no-writes  may be called with FCALL_RO, also on a replica
+--   allow-oom  work in hand is never refused for want of memory; submitting is (FULL, or Redis' own OOM)
+
+local READS = { 'status', 'explain', 'list', 'stats', 'help', 'check', 'peek', 'version' }
+local ALWAYS = { 'claim', 'beat', 'finish', 'fail', 'release', 'cancel', 'pause', 'resume', 'drain', 'configure', 'reap' }
+local IF_ROOM = { 'submit', 'retry', 'setprio' }
+
+local function queue_prefix(keys)
+  if #keys > 1 then refuse('BADFIELD', '%d keys are given: give 0 keys, or 1 key mffa:{<queue>}', #keys) end
+  local name = keys[1] or 'mffa:{main}'
+  if not string.match(name, '^mffa:{[%w._-]+}$') then refuse('BADFIELD', 'key "%s" is not a queue: give 0 keys, or 1 key mffa:{<queue>}', shown(name)) end
+  return name .. ':'
+end
+
+local function call(verb, keys, args)
+  prefix = queue_prefix(keys)
+  local t = redis.call('TIME')
+  now = t[1] * 1000 + math.floor(t[2] / 1000)
+  return verb(args)
+end
+
+local function register(names, flags)
+  for i = 1, #names do
+    local verb = verbs[names[i]]
+    redis.register_function({
+      function_name = 'mffa_' .. names[i],
+      flags = flags,
+      callback = function(keys, args)
+        local ok, answer = pcall(call, verb, keys, args)
+        if ok then return answer end
+        if type(answer) == 'table' and answer.refusal then return redis.error_reply(answer.refusal) end
+        error(answer)
+      end,
+    })
+  end
+end
+register(READS, { 'no-writes' })
+register(ALWAYS, { 'allow-oom' })
+register(IF_ROOM, {})

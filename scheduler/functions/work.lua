@@ -1,0 +1,279 @@
+-- Working: claim, peek, beat, finish, fail, release. A run's fence is its number and its nonce; every call of a run carries both.
+
+types.text = {
+  give = function(f) return string.format('give one line of at most %d bytes', f.bytes) end,
+  check = function(v) return not string.find(v, '%c') and v end,
+}
+types.kinds = {
+  give = function() return 'give one or more of ' .. table.concat(RUN_KINDS, ',') end,
+  check = function(v)
+    local names = words_of(v)
+    for _, name in ipairs(names) do
+      if name == 'pipeline' or not kinds[name] then return nil end
+    end
+    return #names > 0 and table.concat(names, ',')
+  end,
+}
+local worker_options = {
+  pool = fields.pool,
+  kinds = { type = 'kinds', bytes = 64 },
+  host = { type = 'text', bytes = 128 },
+  device = { type = 'text', bytes = 128 },
+  version = { type = 'text', bytes = 64 },
+  lib = { type = 'integer', min = 1, max = 1000000 },
+}
+local WORKER_NAME = { type = 'name', bytes = 128 }
+
+local function check_library(lib)
+  lib = tonumber(lib or VERSION)
+  if lib < OLDEST_CLIENT then refuse('OLDLIB', 'this program speaks library version %d, Redis holds %d: update the program', lib, VERSION) end
+  if lib > VERSION then refuse('OLDLIB', 'Redis holds library version %d, this program needs %d: start a scheduler of its version', VERSION, lib) end
+end
+
+-- The best ready job of a pool: the least head among the kinds, paused ones left out.
+local function best_ready(pool, kind_list)
+  local names, best, least = words_of(kind_list), nil, nil
+  local paused = { 'paused:pool:' .. pool }
+  for _, kind in ipairs(names) do paused[#paused + 1] = 'paused:kind:' .. kind end
+  local flags = redis.call('HMGET', key('cfg'), unpack(paused))
+  if flags[1] then return nil end
+  for i, kind in ipairs(names) do
+    if not flags[i + 1] then
+      local head = redis.call('ZRANGE', key('ready', pool .. ':' .. kind), 0, 0, 'WITHSCORES')
+      local score = tonumber(head[2])
+      if score and (not least or score < least) then best, least = { id = head[1], kind = kind, pool = pool }, score end
+    end
+  end
+  return best
+end
+
+-- model and backbone given as job ids become the URLs that these jobs published. Answers a sentence when one is gone.
+local function pin_references(j)
+  local pinned = {}
+  for _, name in ipairs({ 'model', 'backbone' }) do
+    local pin = name .. '_url'
+    if j[name] and is_job_id(j[name]) and not j[pin] then
+      local source = peek_at(j[name], 'state', 'result')
+      if source.state ~= 'done' or not source.result then
+        return nil, string.format('%s %s has no result any more: submit again with a URL or another job', name, j[name])
+      end
+      add(pinned, pin, source.result)
+    end
+  end
+  return pinned
+end
+
+local function job_answer(j, lease_ms)
+  local list = { 'id', j.id }
+  for _, name in ipairs({ 'run', 'nonce' }) do add(list, name, j[name]) end
+  add(list, 'lease_ms', lease_ms)
+  add(list, 'kind', j.kind)
+  local given = full_fields(j.kind, j)
+  for i = 1, #given do list[#list + 1] = given[i] end
+  for _, name in ipairs({ 'model', 'backbone' }) do add(list, name .. '_url', j[name .. '_url'] or j[name]) end
+  return list
+end
+
+local function note_worker(p, id, o, cfg, job, request)
+  local record = { 'HSET', key('worker', id), 'seen', now }
+  for _, name in ipairs({ 'pool', 'kinds', 'host', 'device', 'version' }) do add(record, name, o[name]) end
+  if job then
+    add(record, 'job', job)
+    add(record, 'request', request)
+  else
+    put(p, 'HDEL', key('worker', id), 'job', 'request')
+  end
+  put(p, unpack(record))
+  put(p, 'PEXPIRE', key('worker', id), math.max(60000, 3 * cfg.lease_ms))
+  put(p, 'ZADD', key('workers'), now, id)
+end
+
+local function begin_run(p, j, o, worker, request, pinned, lease_ms)
+  leave(p, j)
+  local run = tonumber(j.run or 0) + 1
+  set(p, j, 'state', 'running', 'run', run, 'nonce', request, 'worker', worker, 'started', now, unpack(pinned))
+  unset(p, j, 'run_ended')
+  put(p, 'ZADD', key('lease'), now + lease_ms, j.id)
+  put(p, 'ZADD', key('open', pool_of(j)), now, j.id)
+  event(p, j, 'run', run, 'worker', worker)
+end
+
+-- Takes what cannot run out of the way, a bounded number a call; then the best job that can, or nil.
+local function take_ready(o)
+  for _ = 1, 16 do
+    local head = best_ready(o.pool, o.kinds)
+    if not head then return nil end
+    local j, p = find(head.id), plan()
+    if not j or j.state ~= 'queued' then -- the record is lost or was changed by hand: the entry means nothing
+      put(p, 'ZREM', key('ready', head.pool .. ':' .. head.kind), head.id)
+      if not j then put(p, 'ZREM', key('open', head.pool), head.id) end
+      commit(p)
+    else
+      local pinned, reason = pin_references(j)
+      if pinned then return j, pinned end
+      finish_as(p, j, 'failed', 'reason', reason)
+      commit(p)
+    end
+  end
+end
+
+-- claim <worker> <request: 32 hex digits> [pool] [kinds] [host] [device] [version] [lib]: the best job, or nil. The same request answers the
+-- same run while it lasts, so a lost reply loses no job.
+function verbs.claim(args)
+  local worker, request = check_value('worker', WORKER_NAME, args[1] or ''), args[2] or ''
+  if #request ~= 32 or not string.match(request, '^[%da-f]+$') then
+    refuse('BADFIELD', 'request "%s" does not fit: give 32 random hex digits, new ones for each claim', shown(request))
+  end
+  local o = read_options(worker_options, args, 3)
+  check_library(o.lib)
+  o.pool, o.kinds = o.pool or fields.pool.default, o.kinds or table.concat(RUN_KINDS, ',')
+  local cfg, p = read_cfg('lease_ms'), plan()
+  local known = redis.call('HMGET', key('worker', worker), 'request', 'job', 'drain')
+  if known[1] == request then
+    local j = find(known[2])
+    if j and HELD[j.state] and j.nonce == request then return job_answer(j, cfg.lease_ms) end
+  end
+  if known[3] then return { 'drain', '1' } end
+  local j, pinned = take_ready(o)
+  note_worker(p, worker, o, cfg, j and j.id, request)
+  if j then begin_run(p, j, o, worker, request, pinned, cfg.lease_ms) end
+  commit(p)
+  return j and job_answer(j, cfg.lease_ms)
+end
+
+-- peek [pool] [kinds]: the job that a claim would get now, or nil; nothing changes.
+function verbs.peek(args)
+  local o = read_options({ pool = worker_options.pool, kinds = worker_options.kinds }, args, 1)
+  local head = best_ready(o.pool or fields.pool.default, o.kinds or table.concat(RUN_KINDS, ','))
+  local j = head and find(head.id)
+  return j and job_answer(j)
+end
+
+-- The job of a run's call, or a refusal. Also answers jobs whose run has ended `how` already: a repeated call.
+local function fenced(args, how)
+  local id, run, nonce = args[1] or '', args[2] or '', args[3] or ''
+  local j = find(id)
+  if not j then refuse('FENCED', 'there is no job "%s" (any more): stop it and publish nothing', shown(id)) end
+  local same = j.run == run and j.nonce == nonce
+  if same and HELD[j.state] then return j end
+  if same and how[j.run_ended or ''] then return j, true end
+  refuse('FENCED', 'run %s of %s is over, the job is %s at run %s: stop it and publish nothing', shown(run), id, j.state or '?', j.run or '0')
+end
+
+local beat_options = {
+  phase = { type = 'text', bytes = 32 },
+  done = { type = 'integer', min = 0, max = 9007199254740991 },
+  total = { type = 'integer', min = 0, max = 9007199254740991 },
+  rate = { type = 'number', min = 0, max = 1e15 },
+  eta_s = { type = 'integer', min = 0, max = 1e12 },
+}
+local BEAT_ORDER = { 'phase', 'done', 'total', 'rate', 'eta_s' }
+
+-- beat <id> <run> <nonce> [phase] [done] [total] [rate] [eta_s]: go, cancel or drain. A job that was told to stop gets no longer lease: it
+-- ends when the one it has runs out.
+function verbs.beat(args)
+  local j = fenced(args, {})
+  local o = read_options(beat_options, args, 4)
+  local cfg, p = read_cfg('lease_ms'), plan()
+  local worker = key('worker', j.worker)
+  put(p, 'HSET', worker, 'seen', now, 'job', j.id)
+  put(p, 'PEXPIRE', worker, math.max(60000, 3 * cfg.lease_ms))
+  put(p, 'ZADD', key('workers'), now, j.worker)
+  local progress = {}
+  for _, name in ipairs(BEAT_ORDER) do add(progress, name, o[name]) end
+  if #progress > 0 then
+    if now - tonumber(j.ev_at or 0) >= 1000 then
+      put(p, 'XADD', key('ev', j.id), 'MAXLEN', '~', JOB_EVENTS_KEPT, '*', 'state', j.state, unpack(progress))
+      add(progress, 'ev_at', now)
+    end
+    set(p, j, unpack(progress))
+  end
+  local limit = tonumber(j.timeout or 0) * 1000
+  if j.state == 'running' and limit > 0 and now - tonumber(j.started) > limit then
+    set(p, j, 'state', 'cancelling', 'stop', 'timeout')
+    event(p, j, 'reason', 'timeout')
+  end
+  if j.state == 'running' then put(p, 'ZADD', key('lease'), now + cfg.lease_ms, j.id) end
+  commit(p)
+  if j.state == 'cancelling' then return { ok = 'cancel' } end
+  return { ok = redis.call('HEXISTS', worker, 'drain') == 1 and 'drain' or 'go' }
+end
+
+-- The worker is free again.
+local function free_worker(p, j) put(p, 'HDEL', key('worker', j.worker), 'job', 'request') end
+
+local RESERVED = {} -- names of the record that are no fields of a kind; a fact can have neither
+local OWN_NAMES = { 'id', 'kind', 'state', 'created', 'started', 'ended', 'due', 'seq', 'run', 'nonce', 'worker', 'failures', 'lost', 'preempted', 'run_ended',
+  'reason', 'cause', 'result', 'model_url', 'backbone_url', 'phase', 'done', 'total', 'rate', 'eta_s', 'ev_at', 'stop', 'ids', 'next' }
+for i = 1, #OWN_NAMES do RESERVED[OWN_NAMES[i]] = true end
+local function is_fact(name) return not RESERVED[name] and not fields[name] end
+
+local function read_facts(args, first)
+  local facts, n = {}, (#args - first + 1) / 2
+  if n ~= math.floor(n) then refuse('BADFIELD', '%s has no value: give facts as name value name value', shown(args[#args])) end
+  if n > FACTS_MAX then refuse('TOOBIG', '%d facts: give at most %d', n, FACTS_MAX) end
+  for i = first, #args, 2 do
+    local name, value = args[i], args[i + 1]
+    if not is_fact(name) or not string.match(name, '^%l[%l%d_]*$') or #name > 64 then
+      refuse('BADFIELD', '"%s" cannot be the name of a fact: give lower-case letters, digits and _, and no name of the record', shown(name))
+    end
+    check_size(name, value, name == 'summary' and SUMMARY_BYTES or FACT_BYTES)
+    add(facts, name, value)
+  end
+  return facts
+end
+
+-- finish <id> <run> <nonce> <result> [<name> <value>...]: publishes. O(dependents).
+function verbs.finish(args)
+  local j, again = fenced(args, { done = true })
+  if again then return { ok = 'done' } end
+  local result = check_value('result', fields.output, args[4] or '')
+  local facts, p = read_facts(args, 5), plan()
+  close_run(p, j, 'done')
+  free_worker(p, j)
+  if #facts > 0 then set(p, j, unpack(facts)) end
+  finish_as(p, j, 'done', 'result', result)
+  if j.reason then unset(p, j, 'reason') end
+  commit(p)
+  return { ok = 'done' }
+end
+
+-- fail <id> <run> <nonce> <again: yes|no> <reason>: the state that follows. O(dependents).
+function verbs.fail(args)
+  local j, again = fenced(args, { failed = true, cancelled = true })
+  if again then return { ok = j.state } end
+  local retryable = check_value('again', { type = 'choice', words = { 'yes', 'no' } }, args[4] or '')
+  local reason = string.sub(string.gsub(args[5] or '', '%c', ' '), 1, REASON_BYTES)
+  if reason == '' then refuse('BADFIELD', 'reason is missing: say in one sentence why the job failed') end
+  local p = plan()
+  free_worker(p, j)
+  if j.state == 'cancelling' then
+    run_stopped(p, j)
+  else
+    close_run(p, j, 'failed')
+    run_failed(p, j, reason, retryable == 'yes')
+  end
+  commit(p)
+  return { ok = j.state }
+end
+
+-- release <id> <run> <nonce> preempted|cancelled: the state that follows.
+function verbs.release(args)
+  local j, again = fenced(args, { preempted = true, cancelled = true, failed = true })
+  local why = check_value('why', { type = 'choice', words = { 'preempted', 'cancelled' } }, args[4] or '')
+  if again then return { ok = j.state } end
+  local p = plan()
+  free_worker(p, j)
+  if j.state == 'cancelling' then
+    run_stopped(p, j)
+  elseif why == 'preempted' then
+    close_run(p, j, 'preempted')
+    count(p, j, 'preempted')
+    leave(p, j)
+    enqueue(p, j, 'preempted', j.worker)
+  else
+    refuse('BADSTATE', '%s was not told to stop: release it as preempted, or call mffa_fail', j.id)
+  end
+  commit(p)
+  return { ok = j.state }
+end

@@ -1,0 +1,20 @@
+/* A Redis connection: address, password, time-outs, reconnect, replies. The one place that sees hiredis.
+ * Connects lazily; a lost connection is closed at once and reopened by the next command. Nothing is ever sent twice from here: the
+ * caller knows what may be repeated. Passwords stand in no error text. One connection, one thread. */
+#ifndef MFFA_SCHEDULER_REDIS_H
+#define MFFA_SCHEDULER_REDIS_H
+
+#include "scheduler/queue.h"
+
+typedef struct mffa_redis mffa_redis;
+
+/* Checks url (redis://[user[:password]@]host[:port][/db], unix:///path[?db=n]) and reads password_file (NULL: none); connects nothing. */
+MFFA_MUST_USE mffa_code mffa_redis_open(const char *url, const char *password_file, mffa_redis **out, mffa_err *err);
+void mffa_redis_close(mffa_redis *r);
+static inline void mffa_redis_close_p(mffa_redis **r) { mffa_redis_close(*r); }
+
+/* One command, waiting at most wait_ms (0: 10 s) for its answer. An error answer comes back as the code that queue.h names, its text
+ * unchanged in err. */
+MFFA_MUST_USE mffa_code mffa_redis_command(mffa_redis *r, const mffa_span *words, size_t n, int64_t wait_ms, mffa_reply **out, mffa_err *err);
+
+#endif
