@@ -13,12 +13,12 @@ typedef struct tint { /* what one level of anomaly does to a pixel: colour * str
 static const uint8_t scale[][3] = {{86, 16, 110}, {137, 34, 106}, {187, 55, 84}, {227, 89, 50}, {249, 140, 10}, {249, 201, 50}, {252, 255, 164}};
 
 /* Strength rises like the smooth step, flat at both ends: what is normal shows the photo untouched, and no edge appears where colour
- * begins. It ends at four fifths, so that the defect can still be seen under its colour. */
+ * begins. It ends at seven tenths, so that the defect can still be seen under its colour. */
 static void fill_tints(tint tints[STEPS]) {
     for (int i = 0; i < STEPS; i++) {
         float t = (float)i / (STEPS - 1), at = t * (float)(MFFA_COUNT(scale) - 1);
         size_t k = (size_t)at < MFFA_COUNT(scale) - 2 ? (size_t)at : MFFA_COUNT(scale) - 2;
-        tints[i].strength = (uint32_t)(.8f * 256 * t * t * (3 - 2 * t) + .5f);
+        tints[i].strength = (uint32_t)(.7f * 256 * t * t * (3 - 2 * t) + .5f);
         for (int c = 0; c < 3; c++)
             tints[i].colour[c] = (uint32_t)((float)scale[k][c] + (at - (float)k) * (float)(scale[k + 1][c] - scale[k][c]) + .5f);
     }
