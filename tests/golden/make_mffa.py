@@ -58,6 +58,25 @@ def metrics():
                "types": np.array(types)}, HERE / "metrics.safetensors")
 
 
+def gaussian():
+    """Mahalanobis distances in double; few: fewer pictures than features, three of which are constant."""
+    for name, n, d, seed in (("many", 60, 21, 2), ("few", 9, 37, 3)):
+        rng = np.random.default_rng(seed)
+        mix = rng.normal(size=(3, d, d)) / d ** 0.5
+        train = (np.einsum("npd,pde->npe", rng.normal(size=(n, 3, d)), mix) + rng.normal(size=(3, d)) * 5).astype(np.float32)
+        if name == "few":
+            train[:, :, [0, 8, 36]] = 2.5
+        test = (train[:4] + rng.normal(size=(4, 3, d)) * [[[0]], [[0.1]], [[1]], [[5]]]).astype(np.float32)
+        distance = np.empty((4, 3))
+        for p in range(3):
+            x = train[:, p].astype(np.float64)
+            inverse = np.linalg.inv(np.cov(x, rowvar=False, ddof=1) + 0.01 * np.eye(d))
+            z = test[:, p].astype(np.float64) - x.mean(0)
+            distance[:, p] = np.sqrt(np.einsum("nd,de,ne->n", z, inverse, z))
+        save_file({"train": train, "test": test, "distance": distance}, HERE / f"gaussian_{name}.safetensors")
+
+
 if __name__ == "__main__":
     HERE.mkdir(exist_ok=True)
     metrics()
+    gaussian()
