@@ -68,3 +68,22 @@ void mffa_kernel_whiten(const int16_t *q, const float *scale, int d, float *v, i
     }
     for (int k = 0; k < 8; k++) out[k] = total[k];
 }
+
+EACH_PROCESSOR
+float mffa_kernel_expand(float *products, const float *norms, int64_t n) {
+    float least[MFFA_LANE], all;
+    for (int l = 0; l < MFFA_LANE; l++) least[l] = __builtin_inff();
+    int64_t j = 0;
+    for (; j + MFFA_LANE <= n; j += MFFA_LANE)
+        for (int l = 0; l < MFFA_LANE; l++) {
+            products[j + l] = norms[j + l] - 2 * products[j + l];
+            least[l] = products[j + l] < least[l] ? products[j + l] : least[l];
+        }
+    for (; j < n; j++) {
+        products[j] = norms[j] - 2 * products[j];
+        least[0] = products[j] < least[0] ? products[j] : least[0];
+    }
+    all = least[0];
+    for (int l = 1; l < MFFA_LANE; l++) all = least[l] < all ? least[l] : all;
+    return all;
+}

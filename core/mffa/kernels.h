@@ -23,4 +23,7 @@ void mffa_kernel_scatter(float *s, int d, float *v, int pitch, int n);
 /* out[k] = |W v[k]|^2, W[i, j] = scale[i] * q[i, j]; k < 8. */
 void mffa_kernel_whiten(const int16_t *q, const float *scale, int d, float *v, int pitch, float out[8]);
 
+/* products[j] = norms[j] - 2 products[j] for n values, in place; returns the least (infinity for n = 0; NaN is passed over). */
+float mffa_kernel_expand(float *products, const float *norms, int64_t n);
+
 #endif

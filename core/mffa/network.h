@@ -5,6 +5,8 @@
 
 #include <stdint.h>
 #include "core/base/buf.h"
+#include "core/nn/cait.h"
+#include "core/nn/resnet.h"
 
 typedef struct mffa_network_files {
     const char *backbone;    /* local path of safetensors with torchvision names */
@@ -26,11 +28,20 @@ void mffa_network_close(mffa_network *n);
 static inline void mffa_network_close_p(mffa_network **n) { mffa_network_close(*n); }
 
 typedef struct mffa_network_info {
-    char backbone[32], transformer[32]; /* "resnet18", "cait 192 wide, 4 heads" */
+    char backbone[64], transformer[64]; /* "resnet18", "cait 192 wide, 4 heads" */
     int c1, c2, c3, width;              /* C1, C2, C3, D (C1 + C2 when there is no transformer) */
+    int blocks;                         /* of the transformer, 0: none */
     char device[16], precision[8];
     int batch;
 } mffa_network_info;
 const mffa_network_info *mffa_network_describe(const mffa_network *n);
+
+/* For the rest of the pipeline; borrowed. */
+const mffa_device *mffa_network_device(const mffa_network *n);
+const mffa_cait *mffa_network_transformer(const mffa_network *n); /* NULL when blocks is 0 */
+/* images [count, 3, side, side] float32 0..1, normalised here by ImageNet's mean and deviation -> outputs of layer1..3. */
+mffa_stages mffa_network_stages(mffa_scope *s, const mffa_network *n, const float *images, int64_t count, int side);
+/* Host memory that `count` images need at once: activations of the backbone, then of the transformer on grid x grid tokens. */
+int64_t mffa_network_bytes(const mffa_network *n, int64_t count, int side, int grid);
 
 #endif
