@@ -88,6 +88,12 @@ static mffa_code parse_tcp(mffa_redis *r, const char *rest, mffa_err *err) {
 
 static mffa_code parse_unix(mffa_redis *r, const char *rest, mffa_err *err) {
     const char *option = strstr(rest, "?db=");
+    size_t login = strcspn(rest, "/");
+    if (login && rest[login - 1] == '@') { /* unix://user:password@/path */
+        mffa_code rc = parse_login(r, rest, login - 1, err);
+        if (rc) return rc;
+        rest += login;
+    }
     r->path = decoded(rest, option ? (size_t)(option - rest) : strlen(rest));
     if (!r->path) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     if (*r->path != '/') return mffa_fail(err, MFFA_EINVAL, "the Redis URL's socket path \"%s\" is not absolute: expected unix:///path/to.sock", r->path);

@@ -8,7 +8,8 @@
 
 typedef struct mffa_redis mffa_redis;
 
-/* Checks url (redis://[user[:password]@]host[:port][/db], unix:///path[?db=n]) and reads password_file (NULL: none); connects nothing. */
+/* Checks url (redis://[user[:password]@]host[:port][/db], unix://[user[:password]@]/path[?db=n]; %XX is decoded in user, password
+ * and path) and reads password_file (NULL: none); connects nothing. */
 MFFA_MUST_USE mffa_code mffa_redis_open(const char *url, const char *password_file, mffa_redis **out, mffa_err *err);
 void mffa_redis_close(mffa_redis *r);
 static inline void mffa_redis_close_p(mffa_redis **r) { mffa_redis_close(*r); }
