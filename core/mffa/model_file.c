@@ -19,22 +19,20 @@ typedef struct entry {
 } entry;
 enum { ENTRIES = 9 };
 
-/* scatter is the last one, and there with keep_statistics only. */
+/* The file wants wider types first. Scatter is there with keep_statistics only. */
 static size_t entries_of(mffa_model *m, entry e[ENTRIES]) {
     int64_t p = (int64_t)m->profile.grid * m->profile.grid, d = m->profile.gaussian_channels, width = m->c2 + m->c3;
-    entry all[ENTRIES] = {
-        {"memory_bank.features", MFFA_F32, 2, {m->bank.rows, width}, &m->bank.features},
-        {"memory_bank.origin", MFFA_I32, 2, {m->bank.rows, 2}, &m->bank.origin},
-        {"memory_bank.projection", MFFA_F32, 2, {MFFA_CORESET_WIDTH, width}, &m->projection},
-        {"lgffp.layer3_channels", MFFA_I64, 1, {m->width}, &m->layer3_channels},
-        {"gaussian.channels", MFFA_I64, 1, {d}, &m->gaussian_channels},
-        {"gaussian.mean", MFFA_F32, 2, {p, d}, &m->gaussian.mean},
-        {"gaussian.scale", MFFA_F32, 2, {p, d}, &m->gaussian.scale},
-        {"gaussian.factor", MFFA_I16, 2, {p, mffa_packed(d)}, &m->gaussian.factor},
-        {"gaussian.scatter", MFFA_F32, 2, {p, mffa_packed(d)}, &m->gaussian.scatter},
-    };
-    memcpy(e, all, sizeof all);
-    return m->profile.keep_statistics ? ENTRIES : ENTRIES - 1;
+    size_t n = 0;
+    e[n++] = (entry){"lgffp.layer3_channels", MFFA_I64, 1, {m->width}, &m->layer3_channels};
+    e[n++] = (entry){"gaussian.channels", MFFA_I64, 1, {d}, &m->gaussian_channels};
+    e[n++] = (entry){"memory_bank.features", MFFA_F32, 2, {m->bank.rows, width}, &m->bank.features};
+    e[n++] = (entry){"memory_bank.origin", MFFA_I32, 2, {m->bank.rows, 2}, &m->bank.origin};
+    e[n++] = (entry){"memory_bank.projection", MFFA_F32, 2, {MFFA_CORESET_WIDTH, width}, &m->projection};
+    e[n++] = (entry){"gaussian.mean", MFFA_F32, 2, {p, d}, &m->gaussian.mean};
+    e[n++] = (entry){"gaussian.scale", MFFA_F32, 2, {p, d}, &m->gaussian.scale};
+    if (m->profile.keep_statistics) e[n++] = (entry){"gaussian.scatter", MFFA_F32, 2, {p, mffa_packed(d)}, &m->gaussian.scatter};
+    e[n++] = (entry){"gaussian.factor", MFFA_I16, 2, {p, mffa_packed(d)}, &m->gaussian.factor};
+    return n;
 }
 
 static size_t bytes_of(const entry *e) {
