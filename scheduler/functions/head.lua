@@ -108,6 +108,7 @@ end
 -- Ids are <epoch>-<number>. The number counts on for ever, the epoch belongs to this library in this Redis process: after a restart,
 -- a fail-over or a reload another epoch is drawn, so an id given out before acknowledged writes were lost never comes again.
 local process
+local draws = 0 -- of epochs in this process: keys that vanish (FLUSHALL) and come anew get another one too
 local function process_token()
   if not process then
     local t = redis.call('TIME')
@@ -130,7 +131,8 @@ end
 local function take_ids(p, cfg, n)
   local epoch = cfg.epoch
   if cfg.process ~= process_token() then
-    epoch = epoch_from(process, cfg.epoch)
+    draws = draws + 1
+    epoch = epoch_from(process .. ':' .. draws, cfg.epoch)
     put(p, 'HSET', key('cfg'), 'process', process, 'epoch', epoch)
   end
   put(p, 'HINCRBY', key('cfg'), 'seq', n)

@@ -23,7 +23,7 @@ static void a_submitted_job_is_queued_with_what_was_chosen_and_nothing_else(void
     assert_string_equal(mffa_test_ask(&redis, "EXISTS mffa:{main}:ev:%s", id), "0"); /* no stream before the first claim */
 }
 
-static void ids_are_an_epoch_and_a_number_and_a_restart_draws_another_epoch(void **state) {
+static void ids_are_an_epoch_and_a_number_and_lost_data_draws_another_epoch(void **state) {
     (void)state;
     const char *a = mffa_test_fcall(&redis, "submit fit " D), *b = mffa_test_fcall(&redis, "submit fit " D);
     assert_true(strlen(a) >= 6 && a[4] == '-' && strcmp(a + 4, "-1") == 0);
@@ -34,6 +34,10 @@ static void ids_are_an_epoch_and_a_number_and_a_restart_draws_another_epoch(void
     const char *c = mffa_test_fcall(&redis, "submit fit " D);
     assert_string_equal(c + 4, "-1");
     assert_string_not_equal(a, c);
+    mffa_test_ask(&redis, "FLUSHALL");
+    const char *d = mffa_test_fcall(&redis, "submit fit " D);
+    assert_string_equal(d + 4, "-1");
+    assert_string_not_equal(c, d);
 }
 
 static void each_wrong_field_is_refused_with_its_sentence_and_changes_nothing(void **state) {
@@ -243,7 +247,7 @@ static int stop(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup(a_submitted_job_is_queued_with_what_was_chosen_and_nothing_else, empty),
-        cmocka_unit_test_setup(ids_are_an_epoch_and_a_number_and_a_restart_draws_another_epoch, empty),
+        cmocka_unit_test_setup(ids_are_an_epoch_and_a_number_and_lost_data_draws_another_epoch, empty),
         cmocka_unit_test_setup(each_wrong_field_is_refused_with_its_sentence_and_changes_nothing, empty),
         cmocka_unit_test_setup(what_is_too_long_is_refused_with_its_size, empty),
         cmocka_unit_test_setup(a_pipeline_makes_three_jobs_in_one_step_that_name_each_other, empty),
