@@ -144,6 +144,12 @@ for i = 1, #KIND_NAMES do
   for j = 1, #COMMON do kind.knows[COMMON[j]] = true end
 end
 
+-- evaluate and score go by their model's profile: one that is given is compared with it, none is assumed.
+local function default_of(kind, name)
+  if name == 'profile' and (kind == 'evaluate' or kind == 'score') then return nil end
+  return fields[name].default
+end
+
 -- Edit distance, for "did you mean".
 local function distance(a, b)
   local row = {}
@@ -190,7 +196,7 @@ local function read_fields(kind, args, first)
     if seen[name] then refuse('BADFIELD', '%s is given twice: give it once', name) end
     seen[name] = true
     local stored = check_value(name, fields[name], value)
-    if stored ~= fields[name].default then chosen[name] = stored end
+    if stored ~= default_of(kind, name) then chosen[name] = stored end
   end
   for _, name in ipairs(known.needs) do
     if not seen[name] then refuse('BADFIELD', '%s is missing: %s', name, give(fields[name])) end
@@ -213,8 +219,9 @@ local function read_options(known, args, first)
 end
 
 -- What help says of a field: its values, default and meaning.
-local function describe(name, needed)
+local function describe(kind, name, needed)
   local f = fields[name]
-  local default = needed and 'needed' or f.default and 'default ' .. f.default or 'not set'
+  local default = default_of(kind, name)
+  default = needed and 'needed' or default and 'default ' .. default or 'not set'
   return string.format('%s: %s (%s; %s)', name, f.help, string.gsub(give(f), '^give ', ''), default)
 end

@@ -138,7 +138,7 @@ local function full_fields(kind, j)
   local list = {}
   for _, names in ipairs({ kinds[kind].own, COMMON }) do
     for _, name in ipairs(names) do
-      if name ~= 'idem' and name ~= 'delay' and name ~= 'after' then add(list, name, j[name] or fields[name].default) end
+      if name ~= 'idem' and name ~= 'delay' and name ~= 'after' then add(list, name, j[name] or default_of(kind, name)) end
     end
   end
   return list
@@ -171,7 +171,7 @@ function verbs.help(args)
   if not args[1] then
     lines[1] = 'FCALL mffa_submit 0 <kind> <field> <value> ...; FCALL_RO mffa_help 0 <kind> shows the fields of a kind'
     for _, kind in ipairs(KIND_NAMES) do lines[#lines + 1] = kind .. ': ' .. kinds[kind].help .. ' (needs ' .. table.concat(kinds[kind].needs, ' ') .. ')' end
-    for _, name in ipairs(COMMON) do lines[#lines + 1] = describe(name) end
+    for _, name in ipairs(COMMON) do lines[#lines + 1] = describe(nil, name) end
     lines[#lines + 1] = 'people: submit check help status explain list stats cancel retry setprio pause resume drain'
     lines[#lines + 1] = 'workers: claim peek beat finish fail release'
     return lines
@@ -179,7 +179,7 @@ function verbs.help(args)
   local known, needed = check_kind(args[1]), {}
   for _, name in ipairs(known.needs) do needed[name] = true end
   lines[1] = args[1] .. ': ' .. known.help
-  for _, name in ipairs(known.own) do lines[#lines + 1] = describe(name, needed[name]) end
-  for _, name in ipairs(COMMON) do lines[#lines + 1] = describe(name) end
+  for _, name in ipairs(known.own) do lines[#lines + 1] = describe(args[1], name, needed[name]) end
+  for _, name in ipairs(COMMON) do lines[#lines + 1] = describe(args[1], name) end
   return lines
 end

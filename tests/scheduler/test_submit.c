@@ -192,7 +192,7 @@ static void thirty_two_at_once_with_one_key_make_one_job(void **state) {
 static void check_answers_what_submit_would_make_and_stores_nothing(void **state) {
     (void)state;
     assert_string_equal(mffa_test_ask(&redis, "FCALL_RO mffa_check 0 score " D " model s3://models/x threshold 2.5 delay 10"),
-                        "[kind score dataset s3://plant/bottle model s3://models/x output s3://plant/out profile small maps product save_maps no heatmaps yes "
+                        "[kind score dataset s3://plant/bottle model s3://models/x output s3://plant/out maps product save_maps no heatmaps yes "
                         "threshold 2.5 on_bad_image fail prio 5 retries 2 timeout 0 pool default delay 10]");
     const char *three = mffa_test_ask(&redis, "FCALL_RO mffa_check 0 pipeline " D);
     assert_non_null(strstr(three, "[kind finetune "));

@@ -32,7 +32,7 @@ static void a_claim_answers_the_job_with_every_field_and_the_fence(void **state)
     char want[1024];
     const char *id = mffa_test_fcall(&redis, "submit score " D " model s3://models/a retries 1");
     snprintf(want, sizeof want,
-             "id %s run 1 nonce " N1 " lease_ms 30000 kind score dataset s3://plant/bottle model s3://models/a output s3://plant/out profile small maps product "
+             "id %s run 1 nonce " N1 " lease_ms 30000 kind score dataset s3://plant/bottle model s3://models/a output s3://plant/out maps product "
              "save_maps no heatmaps yes on_bad_image fail prio 5 retries 1 timeout 0 pool default model_url s3://models/a",
              id);
     assert_string_equal(mffa_test_fcall(&redis, "claim w1 " N1 " host node-1 device cpu"), want);
