@@ -1,0 +1,54 @@
+/* mffa-worker: takes jobs from the queue and runs them. The process that is started supervises; the executor, which owns the device,
+ * is this same program started again with a hidden first argument (child.h). */
+#include <string.h>
+#include "core/base/config.h"
+#include "core/base/log.h"
+#include "worker/child.h"
+#include "worker/executor.h"
+#include "worker/supervisor.h"
+
+static const char usage[] = "usage: mffa-worker [settings]\n\n"
+                            "Claims jobs from the queue in Redis and runs them on this machine's device.\n"
+                            "SIGTERM hands the job in hand back; a second one ends at once.\n";
+
+static int refuse(const char *text) {
+    fprintf(stderr, "mffa-worker: %s\n", text);
+    return 2;
+}
+
+/* Reading the settings changes argv; the executor gets the arguments as they were given. */
+static char **copy_arguments(int argc, char **argv) {
+    char **copy = calloc((size_t)argc + 1, sizeof *copy);
+    for (int i = 1; copy && i < argc; i++)
+        if (!(copy[i - 1] = strdup(argv[i]))) return NULL;
+    return copy;
+}
+
+static int load(mffa_config *config, int argc, char **argv) {
+    mffa_err err = {0};
+    mffa_level level = MFFA_INFO;
+    int left = 0;
+    if (mffa_config_load(config, MFFA_WORKER, usage, argc, argv, &left, &err)) return refuse(err.msg);
+    if (left) {
+        fprintf(stderr, "mffa-worker: takes no argument \"%s\": --help lists the settings\n", argv[1]);
+        return 2;
+    }
+    mffa_level_parse(config->log_level, &level);
+    mffa_log_setup("mffa-worker", level);
+    return 0;
+}
+
+int main(int argc, char **argv) {
+    bool executor = argc >= 4 && strcmp(argv[1], MFFA_EXECUTOR_ARGUMENT) == 0;
+    int fd = executor ? atoi(argv[2]) : -1, shift = executor ? 3 : 0;
+    const char *folder = executor ? argv[3] : NULL;
+    mffa_config config = {0};
+    char **args = copy_arguments(argc, argv);
+    if (!args) return refuse("out of memory");
+    int code = load(&config, argc - shift, argv + shift);
+    if (!code) code = executor ? mffa_executor_run(fd, folder, &config) : mffa_supervisor_run(&config, args);
+    for (int i = 0; args[i]; i++) free(args[i]);
+    free(args);
+    mffa_config_done(&config);
+    return code;
+}

@@ -1,0 +1,122 @@
+#include "worker/results.h"
+
+#include <string.h>
+#include <sys/stat.h>
+#include "core/base/clock.h"
+
+struct mffa_results {
+    mffa_store *output;
+    char *job_folder, *folder, *url; /* keys in output, and the run folder's URL */
+    mffa_manifest manifest;
+};
+
+void mffa_results_close(mffa_results *r) {
+    if (!r) return;
+    free(r->job_folder);
+    free(r->folder);
+    free(r->url);
+    mffa_manifest_done(&r->manifest);
+    free(r);
+}
+
+const char *mffa_results_url(const mffa_results *r) { return r->url; }
+
+static char *key_of(const mffa_results *r, const char *name) { return mffa_url_join(r->folder, name); }
+
+/* The unpublished folders of earlier runs, each once: the listing is sorted. */
+typedef struct leftovers {
+    const mffa_results *r;
+    mffa_buf names; /* NUL-terminated, one after the other */
+    char last[128];
+} leftovers;
+
+static mffa_code note_leftover(void *ctx, const mffa_object *o, mffa_err *err) {
+    leftovers *l = ctx;
+    char name[128];
+    const char *at = o->key + strlen(l->r->job_folder) + 1;
+    size_t n = strcspn(at, "/");
+    if (n >= sizeof name) return MFFA_OK;
+    snprintf(name, sizeof name, "%.*s", (int)n, at);
+    /* runs only ever grow: a folder with a later number belongs to whoever holds the job now */
+    if (strcmp(name, l->last) == 0 || strtoll(name + strlen("run-"), NULL, 10) >= l->r->manifest.run) return MFFA_OK;
+    memcpy(l->last, name, sizeof name);
+    mffa_buf_put(&l->names, name, n + 1);
+    return mffa_buf_check(&l->names, err);
+}
+
+static mffa_code remove_leftovers(mffa_results *r, mffa_err *err) {
+    leftovers l = {.r = r};
+    MFFA_AUTO(mffa_free_p) char *under = mffa_url_join(r->job_folder, "run-");
+    if (!under) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    mffa_code rc = mffa_store_list(r->output, under, note_leftover, &l, err);
+    for (size_t at = 0; !rc && at < l.names.len; at += strlen(l.names.ptr + at) + 1) {
+        MFFA_AUTO(mffa_buf_done) mffa_buf folder = {0};
+        mffa_buf_putf(&folder, "%s/%s/", r->job_folder, l.names.ptr + at);
+        rc = mffa_buf_check(&folder, err);
+        if (!rc) rc = mffa_store_delete_all(r->output, mffa_buf_text(&folder), err);
+    }
+    mffa_buf_done(&l.names);
+    return rc;
+}
+
+/* An output that cannot be written is found out now, not after hours of work. */
+static mffa_code prove_writable(mffa_results *r, mffa_err *err) {
+    MFFA_AUTO(mffa_free_p) char *key = key_of(r, "started");
+    if (!key) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    mffa_code rc = mffa_store_put(r->output, key, mffa_span_of(r->manifest.job), MFFA_PUT_REPLACE, err);
+    if (!rc) rc = mffa_store_delete(r->output, key, err);
+    return rc ? mffa_wrap(err, rc, "output cannot be used") : MFFA_OK;
+}
+
+static bool name_folders(mffa_results *r) {
+    const mffa_manifest *m = &r->manifest;
+    if (asprintf(&r->job_folder, "%s-%s", m->kind, m->job) < 0) return r->job_folder = NULL, false;
+    if (asprintf(&r->folder, "%s/run-%lld-%s", r->job_folder, (long long)m->run, m->nonce) < 0) return r->folder = NULL, false;
+    r->url = mffa_url_join(mffa_store_url(r->output), r->folder);
+    return r->url;
+}
+
+mffa_code mffa_results_open(mffa_store *output, const char *kind, const char *job, int64_t run, const char *nonce, mffa_results **out, mffa_err *err) {
+    MFFA_AUTO(mffa_results_close_p) mffa_results *r = calloc(1, sizeof *r);
+    if (!r) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    r->output = output;
+    r->manifest.run = run;
+    snprintf(r->manifest.kind, sizeof r->manifest.kind, "%s", kind);
+    snprintf(r->manifest.job, sizeof r->manifest.job, "%s", job);
+    snprintf(r->manifest.nonce, sizeof r->manifest.nonce, "%s", nonce);
+    if (!name_folders(r)) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    mffa_code rc = prove_writable(r, err);
+    if (!rc) rc = remove_leftovers(r, err);
+    if (rc) return rc;
+    *out = MFFA_TAKE(r);
+    return MFFA_OK;
+}
+
+mffa_code mffa_results_put(mffa_results *r, const char *name, mffa_span bytes, mffa_err *err) {
+    char sha256[MFFA_SHA256_HEX];
+    MFFA_AUTO(mffa_free_p) char *key = key_of(r, name);
+    if (!key) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    mffa_code rc = mffa_sha256_of(bytes, sha256, err);
+    if (!rc) rc = mffa_store_put(r->output, key, bytes, MFFA_PUT_NEW, err);
+    return rc ? rc : mffa_manifest_add(&r->manifest, name, (int64_t)bytes.len, sha256, err);
+}
+
+mffa_code mffa_results_put_file(mffa_results *r, const char *name, const char *path, mffa_err *err) {
+    char sha256[MFFA_SHA256_HEX];
+    struct stat st;
+    MFFA_AUTO(mffa_free_p) char *key = key_of(r, name);
+    if (!key) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    mffa_code rc = mffa_sha256_file(path, sha256, err);
+    if (!rc) rc = mffa_store_put_file(r->output, key, path, MFFA_PUT_NEW, err);
+    if (!rc && stat(path, &st) != 0) rc = mffa_fail(err, MFFA_EIO, "could not read \"%s\"", path);
+    return rc ? rc : mffa_manifest_add(&r->manifest, name, st.st_size, sha256, err);
+}
+
+mffa_code mffa_results_finish(mffa_results *r, mffa_err *err) {
+    MFFA_AUTO(mffa_buf_done) mffa_buf text = {0};
+    MFFA_AUTO(mffa_free_p) char *key = key_of(r, MFFA_MANIFEST_KEY);
+    if (!key) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    r->manifest.created_ms = mffa_wall_ms();
+    mffa_code rc = mffa_manifest_write(&r->manifest, &text, err);
+    return rc ? rc : mffa_store_put(r->output, key, mffa_buf_span(&text), MFFA_PUT_NEW, err);
+}

@@ -1,0 +1,134 @@
+#include "worker/supervisor.h"
+
+#include <poll.h>
+#include <string.h>
+#include <sys/stat.h>
+#include "core/base/clock.h"
+#include "core/base/log.h"
+#include "core/base/rng.h"
+#include "worker/child.h"
+#include "worker/held_job.h"
+#include "worker/stop.h"
+#include "worker/wire.h"
+#include "worker/work_dir.h"
+
+enum { IDLE_MS = 1000, RESTART_MS = 2000, READY_MS = 60000 };
+
+typedef struct supervisor {
+    const mffa_config *config;
+    char *const *args;
+    mffa_queue *queue;
+    mffa_child child;
+    mffa_work_dir work;
+    char id[128], host[65];
+    char *folder; /* the executor's part of work */
+} supervisor;
+
+static void supervisor_done(supervisor *s) {
+    mffa_child_end(&s->child, NULL);
+    mffa_queue_close(s->queue);
+    mffa_work_dir_close(&s->work);
+    free(s->folder);
+}
+
+static mffa_code name_worker(supervisor *s, mffa_err *err) {
+    char chance[9];
+    mffa_code rc = mffa_random_hex(chance, 4, err);
+    if (gethostname(s->host, sizeof s->host - 1) != 0) snprintf(s->host, sizeof s->host, "localhost");
+    if (s->config->worker_id) snprintf(s->id, sizeof s->id, "%s", s->config->worker_id);
+    else snprintf(s->id, sizeof s->id, "%.64s-%d-%s", s->host, (int)getpid(), chance);
+    return rc;
+}
+
+static mffa_code open_queue(supervisor *s, mffa_err *err) {
+    mffa_queue_options o = {.url = s->config->redis_url, .password_file = s->config->redis_password_file, .name = s->config->queue};
+    MFFA_AUTO(mffa_free_p) char *warning = NULL;
+    mffa_code rc = mffa_queue_open(&o, &s->queue, err);
+    if (!rc) rc = mffa_queue_check_server(s->queue, &warning, err);
+    if (!rc && warning) mffa_log(MFFA_WARN, "redis.risky", mffa_str("text", warning));
+    return rc ? rc : mffa_queue_load_library(s->queue, err);
+}
+
+static mffa_code open_supervisor(supervisor *s, mffa_err *err) {
+    mffa_code rc = name_worker(s, err);
+    if (!rc) rc = open_queue(s, err);
+    if (!rc) rc = mffa_work_dir_open(s->config->work_dir, &s->work, err);
+    if (rc) return rc;
+    if (asprintf(&s->folder, "%s/job", s->work.path) < 0) return s->folder = NULL, mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    if (mkdir(s->folder, 0700) != 0) return mffa_fail(err, MFFA_EIO, "cannot make \"%s\"", s->folder);
+    return MFFA_OK;
+}
+
+static bool child_alive(const mffa_child *c) {
+    struct pollfd p = {.fd = c->fd, .events = POLLIN};
+    return c->pid && poll(&p, 1, 0) == 0; /* between jobs it says nothing: news means that it ended */
+}
+
+/* Until it says that it is ready: a job that is claimed can start at once. */
+static mffa_code start_child(supervisor *s, mffa_err *err) {
+    MFFA_AUTO(mffa_json_close_p) mffa_json *hello = NULL;
+    char how[128] = "";
+    mffa_work_dir_empty(s->folder);
+    mffa_code rc = mffa_child_start(&s->child, s->folder, s->args, err);
+    if (rc) return rc;
+    struct pollfd p = {.fd = s->child.fd, .events = POLLIN};
+    if (poll(&p, 1, READY_MS) == 1 && mffa_wire_receive(s->child.fd, &hello, NULL) == MFFA_OK) {
+        mffa_log(MFFA_INFO, "executor.started", mffa_int("pid", s->child.pid));
+        return MFFA_OK;
+    }
+    mffa_child_end(&s->child, how);
+    return mffa_fail(err, MFFA_EIO, "the executor %s before it was ready", how);
+}
+
+static bool executor_ready(supervisor *s) {
+    mffa_err err = {0};
+    char how[128];
+    if (child_alive(&s->child)) return true;
+    if (s->child.pid) {
+        mffa_child_end(&s->child, how);
+        mffa_log(MFFA_WARN, "executor.ended", mffa_str("how", how));
+    }
+    if (start_child(s, &err) == MFFA_OK) return true;
+    mffa_log(MFFA_ERROR, "executor.failed", mffa_str("error", err.msg));
+    mffa_stop_sleep(RESTART_MS);
+    return false;
+}
+
+/* One job if there is one; false when this worker is to end. */
+static bool work_once(supervisor *s, int64_t *jobs) {
+    const mffa_config *c = s->config;
+    mffa_worker_info who = {.id = s->id, .pool = c->pool, .kinds = c->kinds, .host = s->host, .device = c->device, .version = MFFA_VERSION};
+    mffa_holding h = {0};
+    mffa_err err = {0};
+    bool got = false, drain = false;
+    if (!executor_ready(s)) return true;
+    mffa_code rc = mffa_holding_claim(s->queue, &who, c->beat_ms, &h, &got, &err);
+    if (rc) {
+        mffa_log(MFFA_INFO, "worker.drained", mffa_str("text", err.msg));
+        return false;
+    }
+    if (!got) {
+        if (!mffa_stop_asked() && mffa_queue_wait(s->queue, c->pool, IDLE_MS, &err)) mffa_stop_sleep(IDLE_MS);
+        return true;
+    }
+    mffa_held_job_run(&h, &s->child, c, &drain);
+    mffa_holding_done(&h);
+    ++*jobs;
+    return !drain;
+}
+
+int mffa_supervisor_run(const mffa_config *config, char *const args[]) {
+    MFFA_AUTO(supervisor_done) supervisor s = {.config = config, .args = args, .work = {.lock = -1}};
+    mffa_err err = {0};
+    int64_t jobs = 0;
+    mffa_code rc = mffa_stop_open(&err);
+    if (!rc) rc = open_supervisor(&s, &err);
+    if (rc) {
+        mffa_log(MFFA_ERROR, "worker.failed", mffa_str("error", err.msg));
+        return 1;
+    }
+    mffa_log(MFFA_INFO, "worker.started", mffa_str("worker", s.id), mffa_str("pool", config->pool), mffa_str("kinds", config->kinds));
+    while (!mffa_stop_asked() && work_once(&s, &jobs) && (config->once == 0 || jobs < config->once)) continue;
+    mffa_log(MFFA_INFO, "worker.stopped", mffa_str("worker", s.id), mffa_int("jobs", jobs));
+    return 0;
+}
