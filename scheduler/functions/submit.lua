@@ -80,7 +80,7 @@ end
 local function check_room(p, cfg, pool, more)
   if cfg.full then refuse('FULL', 'Redis is almost out of memory: wait until ended jobs are removed, or raise its maxmemory') end
   local open = redis.call('ZCARD', key('open', pool)) + redis.call('ZCARD', key('blocked')) + redis.call('ZCARD', key('delayed'))
-  if open + more > cfg.max_queued then refuse('FULL', '%d jobs wait and %d may: submit later, or raise MFFA_MAX_QUEUED', open, cfg.max_queued) end
+  if open + more > cfg.max_queued then refuse('FULL', '%d jobs are open and %d may be: submit later, or raise MFFA_MAX_QUEUED', open, cfg.max_queued) end
   if cfg['pool:' .. pool] then return end
   if redis.call('HLEN', key('cfg')) > POOLS_MAX then
     refuse('FULL', 'pool "%s" is new and there are too many pools: name one that exists, mffa_stats shows them', shown(pool))

@@ -20,17 +20,26 @@ local function call(verb, keys, args)
   return verb(args)
 end
 
+-- What went wrong as an error answer: our own refusal, or what Redis said to one of our commands.
+local function error_answer(name, e)
+  if type(e) ~= 'table' then error(e, 0) end
+  if e.refusal then return redis.error_reply(e.refusal) end
+  if string.find(e.err or '', 'The user executing the script', 1, true) then
+    return redis.error_reply('NOPERM this user may not do all that mffa_' .. name .. ' does: nothing was changed')
+  end
+  return e
+end
+
 local function register(names, flags)
   for i = 1, #names do
-    local verb = verbs[names[i]]
+    local name, verb = names[i], verbs[names[i]]
     redis.register_function({
-      function_name = 'mffa_' .. names[i],
+      function_name = 'mffa_' .. name,
       flags = flags,
       callback = function(keys, args)
         local ok, answer = pcall(call, verb, keys, args)
         if ok then return answer end
-        if type(answer) == 'table' and answer.refusal then return redis.error_reply(answer.refusal) end
-        error(answer)
+        return error_answer(name, answer)
       end,
     })
   end

@@ -230,8 +230,11 @@ static void a_caller_who_may_not_do_every_write_changes_nothing(void **state) {
     const char *before = mffa_test_ask(&redis, "DEBUG DIGEST");
     const char *answer = mffa_test_fcall(&redis, "submit fit " D);
     const char *after = mffa_test_ask(&redis, "DEBUG DIGEST");
+    mffa_test_ask(&redis, "ACL SETUSER half -hgetall");
+    const char *read = mffa_test_fcall(&redis, "status kx-1");
     redis.queue = all;
     mffa_queue_close(half);
+    assert_string_equal(read, "NOPERM this user may not do all that mffa_status does: nothing was changed");
     assert_int_equal(strncmp(answer, "NOPERM this user may not ZADD 'mffa:{main}:ready:default:fit'", 60), 0);
     assert_string_equal(before, after);
     mffa_test_ask(&redis, "ACL DELUSER half");

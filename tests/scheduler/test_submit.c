@@ -218,9 +218,9 @@ static void a_queue_that_is_full_refuses(void **state) {
     (void)state;
     assert_string_equal(mffa_test_fcall(&redis, "configure max_queued 4"), "OK");
     mffa_test_fcall(&redis, "submit pipeline " D);
-    mffa_test_refused(&redis, "FULL 3 jobs wait and 4 may: submit later, or raise MFFA_MAX_QUEUED", "submit pipeline " D);
+    mffa_test_refused(&redis, "FULL 3 jobs are open and 4 may be: submit later, or raise MFFA_MAX_QUEUED", "submit pipeline " D);
     mffa_test_fcall(&redis, "submit fit " D);
-    mffa_test_refused(&redis, "FULL 4 jobs wait and 4 may: submit later, or raise MFFA_MAX_QUEUED", "submit fit " D);
+    mffa_test_refused(&redis, "FULL 4 jobs are open and 4 may be: submit later, or raise MFFA_MAX_QUEUED", "submit fit " D);
     assert_int_equal(mffa_test_check_rules(&redis), 4);
 }
 
