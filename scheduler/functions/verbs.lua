@@ -20,14 +20,12 @@ local function call(verb, keys, args)
   return verb(args)
 end
 
--- What went wrong as an error answer: our own refusal, or what Redis said to one of our commands.
+-- What went wrong as an error answer: our own refusal, or what Redis said to one of our commands (a table or, before 7.2, a text).
 local function error_answer(name, e)
-  if type(e) ~= 'table' then error(e, 0) end
-  if e.refusal then return redis.error_reply(e.refusal) end
-  if string.find(e.err or '', 'The user executing the script', 1, true) then
-    return redis.error_reply('NOPERM this user may not do all that mffa_' .. name .. ' does: nothing was changed')
-  end
-  return e
+  if type(e) == 'table' and e.refusal then return redis.error_reply(e.refusal) end
+  local text = type(e) == 'table' and e.err or tostring(e)
+  if string.find(text, 'The user executing the script', 1, true) then text = 'NOPERM this user may not do all that mffa_' .. name .. ' does: nothing was changed' end
+  return redis.error_reply(string.match(text, '^%u+ ') and text or 'ERR ' .. text)
 end
 
 local function register(names, flags)
