@@ -8,7 +8,7 @@
 
 enum { W = MFFA_CORESET_WIDTH };
 static const int64_t most_patches = INT64_C(1) << 32; /* what the first one is drawn from */
-static const int64_t libraries_bytes = INT64_C(300) << 20; /* libtorch's code and its threads' pools, measured */
+static const int64_t libraries_bytes = INT64_C(150) << 20; /* libtorch's code and its threads' pools: resident before a network is there, measured */
 
 typedef struct fit {
     mffa_network *net;

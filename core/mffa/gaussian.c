@@ -8,7 +8,7 @@
 #include "core/nn/linalg.h"
 
 enum { SAMPLES = 4 /* training pictures kept, and random vectors made, to measure the error with */, AT_ONCE = 8, MOST_CHANNELS = 4096 };
-static const int64_t work_bytes = INT64_C(64) << 20; /* of full matrices in double, when finishing */
+static const int64_t work_bytes = INT64_C(16) << 20; /* of full matrices in double, when finishing: C, and while it is factored two copies */
 
 struct mffa_gaussian_sums {
     int64_t positions, channels, images;
@@ -41,7 +41,7 @@ int64_t mffa_gaussian_sums_bytes(int64_t positions, int64_t channels) {
 
 int64_t mffa_gaussian_finish_bytes(int64_t positions, int64_t channels, bool keep_scatter) {
     int64_t fitted = positions * channels * 8; /* mean and scale */
-    return mffa_gaussian_sums_bytes(positions, channels) + fitted + 2 * work_bytes + (keep_scatter ? positions * mffa_packed(channels) * 2 : 0);
+    return mffa_gaussian_sums_bytes(positions, channels) + fitted + 3 * work_bytes + (keep_scatter ? positions * mffa_packed(channels) * 2 : 0);
 }
 
 mffa_code mffa_gaussian_sums_open(int64_t positions, int64_t channels, int threads, mffa_gaussian_sums **out, mffa_err *err) {
