@@ -124,7 +124,8 @@ static mffa_code begin(scheduler *s, mffa_err *err) {
 
 static mffa_code load_config(mffa_config *c, int argc, char **argv, mffa_err *err) {
     int left = 0;
-    mffa_code rc = mffa_config_load(c, MFFA_SCHEDULER, "mffa-scheduler [--setting value]...: take back lost jobs, start delayed ones, remove old ones.\n", argc, argv, &left, err);
+    static const char usage[] = "mffa-scheduler [--setting value]...: take back lost jobs, start delayed ones, remove old ones.\n";
+    mffa_code rc = mffa_config_load(c, MFFA_SCHEDULER, usage, argc, argv, &left, err);
     mffa_level level = MFFA_INFO;
     if (!rc && left) rc = mffa_fail(err, MFFA_EINVAL, "unknown argument \"%s\": --help lists the settings", argv[1]);
     if (!rc && mffa_level_parse(c->log_level, &level)) mffa_log_setup("mffa-scheduler", level);

@@ -65,7 +65,8 @@ static mffa_code replace_library(mffa_queue *q, bool replace, mffa_err *err) {
     mffa_err e = {0};
     mffa_code rc = mffa_queue_command(q, words, n, &reply, &e);
     if (rc && begins(e.msg, "ERR Library 'mffa' already exists")) return MFFA_OK; /* another program was faster */
-    if (rc == MFFA_EDENIED) return mffa_fail(err, rc, "Redis lacks the function library and this user may not load it: start mffa-scheduler, or allow FUNCTION LOAD");
+    if (rc == MFFA_EDENIED)
+        return mffa_fail(err, rc, "Redis lacks the function library and this user may not load it: start mffa-scheduler, or allow FUNCTION LOAD");
     return rc ? mffa_fail(err, rc, "%s", e.msg) : MFFA_OK;
 }
 
@@ -120,7 +121,8 @@ static mffa_code check_version(mffa_queue *q, mffa_err *err) {
     if (rc) return rc;
     mffa_span version = info_value(mffa_buf_text(&text), "redis_version");
     if (atoi(version.ptr) >= 7) return MFFA_OK;
-    return mffa_fail(err, MFFA_EUNSUPPORTED, "Redis is version \"%.*s\": the queue needs 7.0 or newer, for its functions", (int)version.len, (const char *)version.ptr);
+    return mffa_fail(err, MFFA_EUNSUPPORTED, "Redis is version \"%.*s\": the queue needs 7.0 or newer, for its functions", (int)version.len,
+                     (const char *)version.ptr);
 }
 
 static mffa_code check_functions(mffa_queue *q, mffa_err *err) {
@@ -129,7 +131,8 @@ static mffa_code check_functions(mffa_queue *q, mffa_err *err) {
     mffa_code rc = ASK(q, &reply, &e, "FUNCTION", "LIST", "LIBRARYNAME", "mffa");
     if (!rc || rc == MFFA_EDENIED) return MFFA_OK; /* a user without FUNCTION may still call; mffa_queue_load_library tells */
     if (rc == MFFA_EIO) return mffa_fail(err, rc, "%s", e.msg);
-    return mffa_fail(err, MFFA_EUNSUPPORTED, "Redis answers FUNCTION with \"%s\": the queue needs Redis Functions, do not rename or disable the command", e.msg);
+    return mffa_fail(err, MFFA_EUNSUPPORTED,
+                     "Redis answers FUNCTION with \"%s\": the queue needs Redis Functions, do not rename or disable the command", e.msg);
 }
 
 static mffa_code check_eviction(mffa_queue *q, mffa_err *err) {
@@ -138,7 +141,9 @@ static mffa_code check_eviction(mffa_queue *q, mffa_err *err) {
     if (rc) return rc;
     mffa_span most = info_value(mffa_buf_text(&text), "maxmemory"), policy = info_value(mffa_buf_text(&text), "maxmemory_policy");
     if (atoll(most.ptr) == 0 || mffa_span_is(policy, "noeviction")) return MFFA_OK;
-    return mffa_fail(err, MFFA_EINVAL, "Redis may evict keys (maxmemory-policy \"%.*s\") and jobs would vanish: CONFIG SET maxmemory-policy noeviction", (int)policy.len, (const char *)policy.ptr);
+    return mffa_fail(err, MFFA_EINVAL,
+                     "Redis may evict keys (maxmemory-policy \"%.*s\") and jobs would vanish: CONFIG SET maxmemory-policy noeviction",
+                     (int)policy.len, (const char *)policy.ptr);
 }
 
 static mffa_code look_at_persistence(mffa_queue *q, char **warning, mffa_err *err) {

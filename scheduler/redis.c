@@ -39,13 +39,14 @@ static char *decoded(const char *text, size_t len) {
 }
 
 static mffa_code parse_number(const char *what, const char *text, size_t len, int max, int *out, mffa_err *err) {
-    int v = 0;
-    for (size_t i = 0; i < len; i++) {
-        if (!isdigit((unsigned char)text[i]) || v > max / 10) return mffa_fail(err, MFFA_EINVAL, "Redis %s \"%.*s\": expected an integer from 0 to %d", what, (int)len, text, max);
+    int64_t v = 0;
+    bool good = len > 0;
+    for (size_t i = 0; good && i < len; i++) {
         v = v * 10 + (text[i] - '0');
+        good = isdigit((unsigned char)text[i]) && v <= max;
     }
-    if (len == 0 || v > max) return mffa_fail(err, MFFA_EINVAL, "Redis %s \"%.*s\": expected an integer from 0 to %d", what, (int)len, text, max);
-    *out = v;
+    if (!good) return mffa_fail(err, MFFA_EINVAL, "Redis %s \"%.*s\": expected an integer from 0 to %d", what, (int)len, text, max);
+    *out = (int)v;
     return MFFA_OK;
 }
 
@@ -103,8 +104,10 @@ static mffa_code parse_unix(mffa_redis *r, const char *rest, mffa_err *err) {
 static mffa_code parse_url(mffa_redis *r, const char *url, mffa_err *err) {
     if (strncmp(url, "redis://", 8) == 0) return parse_tcp(r, url + 8, err);
     if (strncmp(url, "unix://", 7) == 0) return parse_unix(r, url + 7, err);
-    if (strncmp(url, "rediss://", 9) == 0) return mffa_fail(err, MFFA_EUNSUPPORTED, "this build cannot speak TLS to Redis: use redis:// through a TLS tunnel, or unix://");
-    return mffa_fail(err, MFFA_EINVAL, "the Redis URL starts with \"%.*s\": expected redis://host:port/db or unix:///path/to.sock", (int)strcspn(url, ":/@"), url);
+    if (strncmp(url, "rediss://", 9) == 0)
+        return mffa_fail(err, MFFA_EUNSUPPORTED, "this build cannot speak TLS to Redis: use redis:// through a TLS tunnel, or unix://");
+    return mffa_fail(err, MFFA_EINVAL, "the Redis URL starts with \"%.*s\": expected redis://host:port/db or unix:///path/to.sock",
+                     (int)strcspn(url, ":/@"), url);
 }
 
 static mffa_code read_password(mffa_redis *r, const char *path, mffa_err *err) {

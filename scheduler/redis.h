@@ -1,6 +1,7 @@
 /* A Redis connection: address, password, time-outs, reconnect, replies. The one place that sees hiredis.
  * Connects lazily; a lost connection is closed at once and reopened by the next command. Nothing is ever sent twice from here: the
- * caller knows what may be repeated. Passwords stand in no error text. One connection, one thread. */
+ * caller knows what may be repeated. Passwords stand in no error text. One connection, one thread. The program ignores
+ * SIGPIPE, as all of ours do: a server that went away is an error of the call. */
 #ifndef MFFA_SCHEDULER_REDIS_H
 #define MFFA_SCHEDULER_REDIS_H
 

@@ -18,8 +18,9 @@ local function find(id)
 end
 local function must_find(id)
   local j = find(id)
-  if not j then refuse('NOTFOUND', 'no job "%s": it was never submitted, or its record was removed after its time; mffa_list shows those there are', shown(id)) end
-  return j
+  if j then return j end
+  refuse('NOTFOUND', 'no job "%s": it was never submitted, or its record was removed after its time; mffa_list shows those there are',
+    shown(id))
 end
 -- Some fields of a job that need not exist.
 local function peek_at(id, ...)
@@ -102,6 +103,7 @@ local function settle(p, j, state, ...)
   if j.run then put(p, 'PEXPIRE', key('ev', j.id), EVENTS_TTL_MS) end
 end
 
+local END_WORDS = { failed = 'has failed', dead = 'is dead', cancelled = 'was cancelled' }
 local KID_FIELDS = { 'state', 'kind', 'pool', 'prio', 'seq', 'due', 'keep', 'run', 'cause' }
 local function kids_of(id) return redis.call('SMEMBERS', key('kids', id)) end
 local function kid(id) return peek_at(id, unpack(KID_FIELDS)) end
@@ -114,7 +116,7 @@ local function skip_dependents(p, j)
       local k = kid(id)
       if k.state == 'blocked' and not seen[id] then
         seen[id] = true
-        settle(p, k, 'skipped', 'cause', j.id, 'reason', string.format('%s %s', j.id, j.state == 'dead' and 'is dead' or j.state == 'failed' and 'has failed' or 'was cancelled'))
+        settle(p, k, 'skipped', 'cause', j.id, 'reason', j.id .. ' ' .. END_WORDS[j.state])
         from[#from + 1] = id
       end
     end
