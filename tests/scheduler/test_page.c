@@ -81,6 +81,33 @@ static void the_loop_ends_with_a_job_that_never_ran(void **state) {
     assert_int_equal(ended(follow("kx-1")), 1);
 }
 
+/* One command as the page's inbox producer. */
+static const char *as_producer(const char *command) {
+    char url[160];
+    mffa_err err = {0};
+    mffa_queue *all = redis.queue, *producer = NULL;
+    snprintf(url, sizeof url, "unix://plc:secret@%s", redis.socket);
+    assert_ok(mffa_queue_open(&(mffa_queue_options){.url = url, .name = "main"}, &producer, &err));
+    redis.queue = producer;
+    const char *answer = mffa_test_ask(&redis, "%s", command);
+    redis.queue = all;
+    mffa_queue_close(producer);
+    return answer;
+}
+
+static void the_pages_inbox_producer_can_add_messages_and_nothing_else(void **state) {
+    (void)state;
+    const char *line = strstr(page.ptr, "`ACL SETUSER plc");
+    assert_non_null(line);
+    assert_string_equal(mffa_test_ask(&redis, "%.*s", (int)strcspn(line + 1, "`"), line + 1), "OK");
+    const char *id = as_producer("XADD mffa:{main}:inbox * kind fit " D);
+    mffa_test_fcall(&redis, "reap");
+    assert_string_equal(mffa_test_field(&redis, id, "state"), "accepted");
+    assert_int_equal(strncmp(as_producer("FCALL mffa_submit 0 fit " D), "NOPERM", 6), 0);
+    assert_int_equal(strncmp(as_producer("HSET mffa:{main}:job:kx-1 state done"), "NOPERM", 6), 0);
+    assert_int_equal(strncmp(as_producer("XADD mffa:{main}:ev * state done"), "NOPERM", 6), 0);
+}
+
 static void the_page_names_every_verb_and_every_field(void **state) {
     (void)state;
     static const char *const verbs[] = {"submit", "check", "help", "status", "explain", "list", "stats", "cancel", "retry", "setprio", "pause", "resume", "drain",
@@ -127,6 +154,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_loop_prints_a_jobs_events_as_they_come_and_ends_with_it),
         cmocka_unit_test(the_loop_ends_with_a_job_that_never_ran),
+        cmocka_unit_test(the_pages_inbox_producer_can_add_messages_and_nothing_else),
         cmocka_unit_test(the_page_names_every_verb_and_every_field),
     };
     return cmocka_run_group_tests_name("page", tests, start, stop);
