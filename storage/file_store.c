@@ -123,6 +123,18 @@ static mffa_code file_local(mffa_store *store, const char *key, char **out, mffa
     return MFFA_OK;
 }
 
+/* Folders are no objects: one that holds nothing any more goes too, up to the prefix. Somebody may put into it right now: then it stays,
+ * or the put makes it again. */
+static void remove_empty_folders(const mffa_file_store *s, const char *key) {
+    MFFA_AUTO(mffa_free_p) char *path = strdup(key);
+    for (char *slash; path && (slash = strrchr(path, '/')); *slash = '\0') {
+        MFFA_AUTO(mffa_close_fd_p) int folder = -1;
+        const char *name = NULL;
+        *slash = '\0';
+        if (mffa_file_open_folder(s, path, false, &folder, &name, NULL) || unlinkat(folder, name, AT_REMOVEDIR) != 0) return;
+    }
+}
+
 static mffa_code file_remove(mffa_store *store, const char *key, mffa_err *err) {
     mffa_file_store *s = mffa_file_store_of(store);
     MFFA_AUTO(mffa_close_fd_p) int folder = -1;
@@ -132,6 +144,7 @@ static mffa_code file_remove(mffa_store *store, const char *key, mffa_err *err) 
     if (rc == MFFA_ENOTFOUND) return MFFA_OK;
     if (rc) return mffa_fail(err, rc, "%s", why.msg);
     if (unlinkat(folder, name, 0) != 0 && errno != ENOENT && errno != EISDIR) return mffa_file_fail(s, key, "cannot delete", errno, err);
+    remove_empty_folders(s, key);
     return MFFA_OK;
 }
 

@@ -104,7 +104,7 @@ static mffa_json *done_message(const mffa_job *j) {
 static mffa_json *failed_message(const mffa_err *err) {
     mffa_json *m = message("failed");
     mffa_json_set(m, "code", mffa_json_of_text(mffa_code_name(err->code)));
-    mffa_json_set(m, "text", mffa_json_of_text(err->msg));
+    mffa_json_set(m, "text", mffa_json_of_text(*err->msg ? err->msg : mffa_code_text(err->code)));
     mffa_json_set(m, "again", mffa_json_of_bool(mffa_code_retryable(err->code)));
     return m;
 }

@@ -100,6 +100,21 @@ static void unfinished_objects_are_never_listed_and_go_with_delete_all(void **st
     assert_int_equal(access(path, F_OK), -1);
 }
 
+static void an_empty_folder_does_not_outlive_its_last_object(void **state) {
+    (void)state;
+    mffa_err err = {0};
+    char path[128];
+    MFFA_AUTO(mffa_store_close_p) mffa_store *s = open_at(url);
+    snprintf(path, sizeof path, "%s/leaf/a", folder);
+    assert_ok(mffa_store_put(s, "leaf/a/b/x", mffa_span_of("x"), MFFA_PUT_NEW, &err));
+    assert_ok(mffa_store_put(s, "leaf/y", mffa_span_of("y"), MFFA_PUT_NEW, &err));
+    assert_ok(mffa_store_delete(s, "leaf/a/b/x", &err));
+    assert_int_equal(access(path, F_OK), -1);
+    int n = 0;
+    assert_ok(mffa_store_list(s, "leaf/", count, &n, &err));
+    assert_int_equal(n, 1);
+}
+
 static void pipes_are_no_objects_and_hold_nobody_up(void **state) {
     (void)state;
     mffa_err err = {0};
@@ -145,6 +160,7 @@ int main(void) {
         cmocka_unit_test(links_out_of_the_prefix_are_refused_and_links_inside_are_files),
         cmocka_unit_test(nothing_is_written_or_deleted_through_a_linked_folder_that_leads_out),
         cmocka_unit_test(unfinished_objects_are_never_listed_and_go_with_delete_all),
+        cmocka_unit_test(an_empty_folder_does_not_outlive_its_last_object),
         cmocka_unit_test(pipes_are_no_objects_and_hold_nobody_up),
         cmocka_unit_test(a_name_that_cannot_be_a_key_is_an_error_not_an_omission),
         cmocka_unit_test(s3_is_refused_with_a_sentence),

@@ -1,0 +1,165 @@
+/* Workers and executors that die, stop, hang or are told to: the job ends once, and right. */
+#include <signal.h>
+#include "core/base/clock.h"
+#include "tests/support/test.h"
+#include "tests/worker/world.h"
+
+static world w;
+
+/* Long enough to be interrupted: a second or two on one core. */
+static const char *submit_fit(void) {
+    return world_submit(&w, "fit dataset file://%s/dataset output file://%s/out side 224 blocks 2 ratio 0.02", w.dir, w.dir);
+}
+
+static void a_killed_executor_costs_one_run_and_the_job_is_done(void **state) {
+    (void)state;
+    pid_t worker = world_worker(&w, NULL);
+    const char *id = submit_fit();
+    world_wait_phase(&w, id, "features");
+    pid_t executor = world_executor(worker);
+    assert_true(executor > 0);
+    assert_int_equal(kill(executor, SIGKILL), 0);
+    world_wait(&w, id, "done");
+    assert_string_equal(mffa_test_field(&w.redis, id, "run"), "2");
+    assert_string_equal(mffa_test_field(&w.redis, id, "failures"), "1");
+    assert_true(world_executor(worker) != executor);
+    world_check_manifest(&w, id);
+    world_shell("test $(ls -d '%s'/out/fit-%s/run-* | wc -l) = 1", w.dir, id);
+    assert_int_equal(world_stop(worker), 0);
+}
+
+static void an_executor_ends_with_its_supervisor_and_another_worker_takes_the_job(void **state) {
+    (void)state;
+    pid_t first = world_worker(&w, NULL), second = world_worker(&w, (const char *const[]){"--kinds", "score", NULL});
+    const char *id = submit_fit();
+    world_wait_phase(&w, id, "features");
+    pid_t executor = world_executor(first);
+    world_kill(first);
+    assert_true(world_gone_within(executor, 1000));
+    assert_int_equal(world_stop(second), 0);
+    pid_t third = world_worker(&w, NULL);
+    world_wait(&w, id, "done");
+    assert_string_equal(mffa_test_field(&w.redis, id, "run"), "2");
+    assert_string_equal(mffa_test_field(&w.redis, id, "lost"), "1");
+    world_check_manifest(&w, id);
+    assert_int_equal(world_stop(third), 0);
+}
+
+static void sigterm_hands_the_job_back_and_exits_0(void **state) {
+    (void)state;
+    pid_t worker = world_worker(&w, NULL);
+    const char *id = submit_fit();
+    world_wait_phase(&w, id, "features");
+    pid_t executor = world_executor(worker);
+    assert_int_equal(world_stop(worker), 0);
+    assert_true(world_gone_within(executor, 1000));
+    assert_string_equal(mffa_test_field(&w.redis, id, "state"), "queued");
+    assert_string_equal(mffa_test_field(&w.redis, id, "preempted"), "1");
+    pid_t next = world_worker(&w, NULL);
+    world_wait(&w, id, "done");
+    assert_string_equal(mffa_test_field(&w.redis, id, "run"), "2");
+    assert_int_equal(world_stop(next), 0);
+}
+
+static void a_cancelled_job_stops_and_the_worker_takes_the_next(void **state) {
+    (void)state;
+    pid_t worker = world_worker(&w, NULL);
+    const char *id = submit_fit();
+    world_wait_phase(&w, id, "features");
+    int64_t asked = mffa_now_ms();
+    (void)mffa_test_fcall(&w.redis, "cancel %s", id);
+    world_wait(&w, id, "cancelled");
+    assert_true(mffa_now_ms() - asked < 6000);
+    assert_string_equal(mffa_test_field(&w.redis, id, "result"), "");
+    const char *next = world_submit(&w, "fit dataset file://%s/dataset output file://%s/out side 64 blocks 0 ratio 0.1", w.dir, w.dir);
+    world_wait(&w, next, "done");
+    assert_int_equal(world_stop(worker), 0);
+}
+
+static void a_cancelled_job_whose_executor_does_not_listen_is_killed_within_6_s(void **state) {
+    (void)state;
+    (void)mffa_test_fcall(&w.redis, "configure lease_ms 30000"); /* so that it is the worker who ends it, not the lease */
+    pid_t worker = world_worker(&w, (const char *const[]){"--beat-ms", "4000", NULL});
+    const char *id = submit_fit();
+    world_wait(&w, id, "running");
+    pid_t executor = world_executor(worker);
+    assert_int_equal(kill(executor, SIGSTOP), 0);
+    int64_t asked = mffa_now_ms();
+    (void)mffa_test_fcall(&w.redis, "cancel %s", id);
+    world_wait(&w, id, "cancelled");
+    assert_true(world_gone_within(executor, 100));
+    assert_true(mffa_now_ms() - asked < 6500); /* 6 s and a busy machine */
+    (void)mffa_test_fcall(&w.redis, "configure lease_ms 1500");
+    assert_int_equal(world_stop(worker), 0);
+}
+
+static void an_executor_that_hangs_is_killed_and_the_reason_says_so(void **state) {
+    (void)state;
+    pid_t worker = world_worker(&w, (const char *const[]){"--stall-ms", "1000", NULL});
+    const char *id = world_submit(&w, "fit dataset file://%s/dataset output file://%s/out side 224 blocks 2 retries 0", w.dir, w.dir);
+    world_wait_phase(&w, id, "features");
+    assert_int_equal(kill(world_executor(worker), SIGSTOP), 0);
+    world_wait(&w, id, "failed");
+    world_assert_reason(&w, id, "no progress for 1000 ms (MFFA_STALL_MS) in phase \"features\"");
+    assert_int_equal(world_stop(worker), 0);
+}
+
+static void a_worker_that_slept_too_long_is_fenced_and_publishes_nothing(void **state) {
+    (void)state;
+    pid_t slow = world_worker(&w, NULL);
+    const char *id = submit_fit();
+    world_wait_phase(&w, id, "features");
+    assert_int_equal(kill(slow, SIGSTOP), 0);
+    pid_t fast = world_worker(&w, NULL);
+    world_wait(&w, id, "done");
+    char result[512];
+    snprintf(result, sizeof result, "%s", mffa_test_field(&w.redis, id, "result"));
+    assert_int_equal(kill(slow, SIGCONT), 0);
+    assert_int_equal(world_stop(slow), 0);
+    assert_string_equal(mffa_test_field(&w.redis, id, "result"), result);
+    assert_string_equal(mffa_test_field(&w.redis, id, "run"), "2");
+    world_check_manifest(&w, id);
+    assert_int_equal(world_stop(fast), 0);
+}
+
+static void a_drained_worker_finishes_its_job_and_exits_0(void **state) {
+    (void)state;
+    pid_t worker = world_worker(&w, (const char *const[]){"--worker-id", "drainee", NULL});
+    const char *id = submit_fit();
+    world_wait_phase(&w, id, "features");
+    (void)mffa_test_fcall(&w.redis, "drain drainee");
+    world_wait(&w, id, "done");
+    assert_int_equal(world_wait_exit(worker), 0); /* nobody sent it a signal */
+}
+
+static int clean(void **state) {
+    (void)state;
+    world_kill_workers(&w);
+    return 0;
+}
+
+static int start(void **state) {
+    (void)state;
+    world_open(&w, 24, 128);
+    return 0;
+}
+
+static int stop(void **state) {
+    (void)state;
+    world_close(&w);
+    return 0;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test_teardown(a_killed_executor_costs_one_run_and_the_job_is_done, clean),
+        cmocka_unit_test_teardown(an_executor_ends_with_its_supervisor_and_another_worker_takes_the_job, clean),
+        cmocka_unit_test_teardown(sigterm_hands_the_job_back_and_exits_0, clean),
+        cmocka_unit_test_teardown(a_cancelled_job_stops_and_the_worker_takes_the_next, clean),
+        cmocka_unit_test_teardown(a_cancelled_job_whose_executor_does_not_listen_is_killed_within_6_s, clean),
+        cmocka_unit_test_teardown(an_executor_that_hangs_is_killed_and_the_reason_says_so, clean),
+        cmocka_unit_test_teardown(a_worker_that_slept_too_long_is_fenced_and_publishes_nothing, clean),
+        cmocka_unit_test_teardown(a_drained_worker_finishes_its_job_and_exits_0, clean),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}

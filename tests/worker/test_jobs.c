@@ -1,0 +1,135 @@
+/* Jobs from end to end: what a person submits, what lies in storage, what the record says. */
+#include <sys/stat.h>
+#include "core/image/decode.h"
+#include "core/nn/safetensors.h"
+#include "storage/store.h"
+#include "tests/support/test.h"
+#include "tests/worker/world.h"
+
+static world w;
+static pid_t worker;
+static char fitted[64]; /* the job whose model the tests share */
+
+#define TINY "side 64 blocks 1 ratio 0.1"
+
+static bool has_object(const char *id, const char *key) {
+    mffa_store *s = NULL;
+    int64_t bytes = 0;
+    mffa_code rc = mffa_store_open(mffa_test_field(&w.redis, id, "result"), &s, NULL);
+    if (!rc) rc = mffa_store_head(s, key, &bytes, NULL, NULL);
+    mffa_store_close(s);
+    return rc == MFFA_OK;
+}
+
+static void a_pipeline_without_fine_tuning_fits_and_evaluates(void **state) {
+    (void)state;
+    char fit[64], evaluate[64];
+    const char *ids = world_submit(&w, "pipeline dataset file://%s/dataset output file://%s/out psg off heatmaps both save_maps yes " TINY, w.dir, w.dir);
+    assert_int_equal(sscanf(ids, "%63s %63s", fit, evaluate), 2);
+    world_wait(&w, evaluate, "done");
+    world_check_manifest(&w, fit);
+    world_check_manifest(&w, evaluate);
+    memcpy(fitted, fit, sizeof fitted);
+    assert_string_equal(mffa_test_field(&w.redis, fit, "train_images"), "6");
+    assert_string_equal(mffa_test_field(&w.redis, evaluate, "images"), "7");
+    assert_true(strtod(mffa_test_field(&w.redis, evaluate, "image_auroc"), NULL) >= .5);
+    const char *names[] = {"scores.msgpack", "summary.json", "summary.msgpack", "report.html", "maps.safetensors"};
+    for (size_t i = 0; i < MFFA_COUNT(names); i++) assert_true(has_object(evaluate, names[i]));
+    assert_true(has_object(fit, "model.safetensors"));
+    assert_false(has_object(fit, "backbone.safetensors"));
+}
+
+static void heat_maps_have_the_pictures_own_size_and_lie_in_its_tree(void **state) {
+    (void)state;
+    mffa_err err = {0};
+    const char *id = world_submit(&w, "evaluate model %s dataset file://%s/dataset output file://%s/out heatmaps both", fitted, w.dir, w.dir);
+    MFFA_AUTO(mffa_store_close_p) mffa_store *s = NULL;
+    MFFA_AUTO(mffa_buf_done) mffa_buf file = {0};
+    MFFA_AUTO(mffa_image_done) mffa_image im = {0};
+    world_wait(&w, id, "done");
+    assert_ok(mffa_store_open(mffa_test_field(&w.redis, id, "result"), &s, &err));
+    assert_true(has_object(id, "greymaps/test/good/000.png"));
+    assert_ok(mffa_store_get(s, "heatmaps/test/good/000.png", 1 << 20, &file, &err));
+    assert_ok(mffa_decode_rgb(mffa_buf_span(&file), &(mffa_limits){1 << 20, 1 << 20}, &im, &err));
+    assert_int_equal(im.width_px, 96);
+    assert_int_equal(im.height_px, 96);
+}
+
+static void a_model_is_found_by_its_run_folder_or_the_newest_below_a_prefix(void **state) {
+    (void)state;
+    char result[512];
+    snprintf(result, sizeof result, "%s", mffa_test_field(&w.redis, fitted, "result"));
+    const char *exact = world_submit(&w, "score model %s dataset file://%s/dataset/test/good output file://%s/out heatmaps no threshold 1", result, w.dir, w.dir);
+    const char *newest = world_submit(&w, "score model file://%s/out dataset file://%s/dataset/test/good output file://%s/out heatmaps no", w.dir, w.dir, w.dir);
+    world_wait(&w, exact, "done");
+    world_wait(&w, newest, "done");
+    MFFA_AUTO(mffa_json_close_p) mffa_json *a = world_summary(&w, exact);
+    MFFA_AUTO(mffa_json_close_p) mffa_json *b = world_summary(&w, newest);
+    assert_string_equal(mffa_json_text(mffa_json_get(a, "model"), ""), result);
+    assert_string_equal(mffa_json_text(mffa_json_get(b, "model"), ""), result);
+    assert_null(mffa_json_get(a, "note"));
+    assert_non_null(strstr(mffa_json_text(mffa_json_get(b, "note"), ""), "model is the newest run below"));
+    assert_string_equal(mffa_json_text(mffa_json_get(a, "threshold_from"), ""), "field");
+    assert_string_equal(mffa_json_text(mffa_json_get(b, "threshold_reason"), ""), "the job gave no threshold");
+    assert_false(has_object(exact, "heatmaps/000.png"));
+}
+
+static void scoring_again_gives_the_same_bytes(void **state) {
+    (void)state;
+    const char *id[2];
+    for (int i = 0; i < 2; i++)
+        id[i] = world_submit(&w, "score model %s dataset file://%s/dataset/test output file://%s/out heatmaps no save_maps yes", fitted, w.dir, w.dir);
+    const char *a = id[0], *b = id[1];
+    world_wait(&w, a, "done"), world_wait(&w, b, "done");
+    mffa_err err = {0};
+    MFFA_AUTO(mffa_safetensors_close_p) mffa_safetensors *x = NULL;
+    MFFA_AUTO(mffa_safetensors_close_p) mffa_safetensors *y = NULL;
+    char path[512];
+    snprintf(path, sizeof path, "%s/maps.safetensors", mffa_test_field(&w.redis, a, "result") + strlen("file://"));
+    assert_ok(mffa_safetensors_open(path, &x, &err));
+    snprintf(path, sizeof path, "%s/maps.safetensors", mffa_test_field(&w.redis, b, "result") + strlen("file://"));
+    assert_ok(mffa_safetensors_open(path, &y, &err));
+    const mffa_st_tensor *m = mffa_safetensors_find(x, "maps"), *n = mffa_safetensors_find(y, "maps");
+    assert_int_equal(m->shape[0], 7);
+    assert_int_equal(m->shape[1], 64);
+    assert_int_equal(m->bytes, n->bytes);
+    assert_memory_equal(m->data, n->data, m->bytes);
+}
+
+static void a_pipeline_with_fine_tuning_carries_its_backbone_along(void **state) {
+    (void)state;
+    char tune[64], fit[64], evaluate[64];
+    const char *ids = world_submit(&w, "pipeline dataset file://%s/dataset output file://%s/tuned epochs 2 batch 4 heatmaps no " TINY, w.dir, w.dir);
+    assert_int_equal(sscanf(ids, "%63s %63s %63s", tune, fit, evaluate), 3);
+    world_wait(&w, evaluate, "done");
+    world_check_manifest(&w, tune), world_check_manifest(&w, fit), world_check_manifest(&w, evaluate);
+    assert_true(has_object(tune, "backbone.safetensors"));
+    assert_true(has_object(fit, "backbone.safetensors"));
+    assert_string_not_equal(mffa_test_field(&w.redis, tune, "loss"), "");
+    world_shell("test ! -e '%s'/tuned/finetune-%s/checkpoint/checkpoint.safetensors", w.dir, tune);
+}
+
+static int start(void **state) {
+    (void)state;
+    world_open(&w, 6, 96);
+    worker = world_worker(&w, NULL);
+    return 0;
+}
+
+static int stop(void **state) {
+    (void)state;
+    int code = world_stop(worker);
+    world_close(&w);
+    return code;
+}
+
+int main(void) {
+    const struct CMUnitTest tests[] = {
+        cmocka_unit_test(a_pipeline_without_fine_tuning_fits_and_evaluates),
+        cmocka_unit_test(heat_maps_have_the_pictures_own_size_and_lie_in_its_tree),
+        cmocka_unit_test(a_model_is_found_by_its_run_folder_or_the_newest_below_a_prefix),
+        cmocka_unit_test(scoring_again_gives_the_same_bytes),
+        cmocka_unit_test(a_pipeline_with_fine_tuning_carries_its_backbone_along),
+    };
+    return cmocka_run_group_tests(tests, start, stop);
+}
