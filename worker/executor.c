@@ -109,6 +109,12 @@ static mffa_json *failed_message(const mffa_err *err) {
     return m;
 }
 
+/* A failed run leaves nothing half written; what cannot be removed now is removed by the job's next run. */
+static void discard(const mffa_job *j) {
+    mffa_err err = {0};
+    if (mffa_results_discard(j->results, &err)) mffa_log(MFFA_WARN, "run.not_removed", mffa_str("job", j->id), mffa_str("error", err.msg));
+}
+
 static void run(executor *x, const mffa_json *m) {
     mffa_job j;
     mffa_err err = {0};
@@ -118,6 +124,7 @@ static void run(executor *x, const mffa_json *m) {
     mffa_code rc = mffa_job_init(&j, x->engine, m, x->folder, &progress, &err);
     if (!rc) rc = mffa_job_run(&j, &err);
     mffa_json *answer = rc ? failed_message(&err) : done_message(&j);
+    if (rc && j.results) discard(&j);
     mffa_job_done(&j);
     mffa_work_dir_empty(x->folder);
     if (rc == MFFA_EDEVICE) mffa_engine_cool(x->engine); /* what is warm may be what broke */

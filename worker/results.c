@@ -120,3 +120,10 @@ mffa_code mffa_results_finish(mffa_results *r, mffa_err *err) {
     mffa_code rc = mffa_manifest_write(&r->manifest, &text, err);
     return rc ? rc : mffa_store_put(r->output, key, mffa_buf_span(&text), MFFA_PUT_NEW, err);
 }
+
+mffa_code mffa_results_discard(mffa_results *r, mffa_err *err) {
+    MFFA_AUTO(mffa_buf_done) mffa_buf under = {0};
+    mffa_buf_putf(&under, "%s/", r->folder);
+    mffa_code rc = mffa_buf_check(&under, err);
+    return rc ? rc : mffa_store_delete_all(r->output, mffa_buf_text(&under), err);
+}

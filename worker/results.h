@@ -19,5 +19,7 @@ const char *mffa_results_url(const mffa_results *r); /* of the run folder */
 MFFA_MUST_USE mffa_code mffa_results_put(mffa_results *r, const char *name, mffa_span bytes, mffa_err *err);
 MFFA_MUST_USE mffa_code mffa_results_put_file(mffa_results *r, const char *name, const char *path, mffa_err *err);
 MFFA_MUST_USE mffa_code mffa_results_finish(mffa_results *r, mffa_err *err);
+/* Removes what a failed run has put so far. */
+MFFA_MUST_USE mffa_code mffa_results_discard(mffa_results *r, mffa_err *err);
 
 #endif

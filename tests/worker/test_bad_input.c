@@ -285,6 +285,21 @@ static void a_job_that_cannot_fit_into_memory_is_refused_with_the_side_that_woul
     assert_int_equal(world_stop(small), 0);
 }
 
+static void a_worker_refuses_to_start_without_a_fitting_redis(void **state) {
+    (void)state;
+    world_refused(&w, (const char *const[]){"--redis-url", "unix:///nowhere/redis.sock", NULL}, "/nowhere/redis.sock");
+    (void)mffa_test_ask(&w.redis, "CONFIG SET maxmemory 100mb maxmemory-policy allkeys-lru");
+    world_refused(&w, NULL, "noeviction");
+    (void)mffa_test_ask(&w.redis, "CONFIG SET maxmemory 0 maxmemory-policy noeviction");
+}
+
+static void a_worker_refuses_settings_and_arguments_that_it_does_not_know(void **state) {
+    (void)state;
+    world_refused(&w, (const char *const[]){"--bathc", "4", NULL}, "unknown flag \"--bathc\"");
+    world_refused(&w, (const char *const[]){"word", NULL}, "takes no argument \"word\"");
+    world_refused(&w, (const char *const[]){"--work-dir", "/proc/nowhere", NULL}, "MFFA_WORK_DIR=");
+}
+
 static pid_t worker;
 
 static int start(void **state) {
@@ -326,6 +341,8 @@ int main(void) {
         cmocka_unit_test(an_output_that_cannot_be_written_is_refused_at_once),
         cmocka_unit_test(a_url_that_is_not_allowed_is_refused_by_its_field),
         cmocka_unit_test(a_disk_that_fills_fails_the_job_and_leaves_nothing_half_written),
+        cmocka_unit_test(a_worker_refuses_to_start_without_a_fitting_redis),
+        cmocka_unit_test(a_worker_refuses_settings_and_arguments_that_it_does_not_know),
         cmocka_unit_test(a_job_that_cannot_fit_into_memory_is_refused_with_the_side_that_would),
     };
     return cmocka_run_group_tests(tests, start, stop);

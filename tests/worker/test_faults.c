@@ -122,6 +122,20 @@ static void a_worker_that_slept_too_long_is_fenced_and_publishes_nothing(void **
     assert_int_equal(world_stop(fast), 0);
 }
 
+static void a_job_outlives_a_restart_of_redis(void **state) {
+    (void)state;
+    pid_t worker = world_worker(&w, NULL);
+    const char *id = submit_fit();
+    world_wait_phase(&w, id, "features");
+    mffa_test_redis_kill(&w.redis);
+    mffa_sleep_ms(1000); /* beats fail meanwhile */
+    mffa_test_redis_restart(&w.redis);
+    world_wait(&w, id, "done");
+    assert_string_equal(mffa_test_field(&w.redis, id, "run"), "1");
+    world_check_manifest(&w, id);
+    assert_int_equal(world_stop(worker), 0);
+}
+
 static void a_drained_worker_finishes_its_job_and_exits_0(void **state) {
     (void)state;
     pid_t worker = world_worker(&w, (const char *const[]){"--worker-id", "drainee", NULL});
@@ -159,6 +173,7 @@ int main(void) {
         cmocka_unit_test_teardown(a_cancelled_job_whose_executor_does_not_listen_is_killed_within_6_s, clean),
         cmocka_unit_test_teardown(an_executor_that_hangs_is_killed_and_the_reason_says_so, clean),
         cmocka_unit_test_teardown(a_worker_that_slept_too_long_is_fenced_and_publishes_nothing, clean),
+        cmocka_unit_test_teardown(a_job_outlives_a_restart_of_redis, clean),
         cmocka_unit_test_teardown(a_drained_worker_finishes_its_job_and_exits_0, clean),
     };
     return cmocka_run_group_tests(tests, start, stop);

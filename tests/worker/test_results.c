@@ -68,6 +68,18 @@ static void earlier_runs_of_the_job_are_removed_and_nothing_else(void **state) {
     assert_true(is_there("evaluate-k4-3/run-1-other/x"));
 }
 
+static void a_discarded_run_leaves_nothing(void **state) {
+    (void)state;
+    mffa_err err = {0};
+    MFFA_AUTO(mffa_results_close_p) mffa_results *r = NULL;
+    assert_ok(mffa_results_open(store, "fit", "k4-5", 1, "abc", &r, &err));
+    assert_ok(mffa_results_put(r, "heatmaps/test/x.png", mffa_span_of("1"), &err));
+    put("fit-k4-5/checkpoint/c", "x");
+    assert_ok(mffa_results_discard(r, &err));
+    assert_false(is_there("fit-k4-5/run-1-abc/heatmaps/test/x.png"));
+    assert_true(is_there("fit-k4-5/checkpoint/c"));
+}
+
 static void an_output_that_cannot_be_written_is_refused_at_once(void **state) {
     (void)state;
     mffa_err err = {0};
@@ -102,6 +114,7 @@ int main(void) {
         cmocka_unit_test(the_manifest_names_every_object_with_size_and_hash),
         cmocka_unit_test(a_published_object_is_never_overwritten),
         cmocka_unit_test(earlier_runs_of_the_job_are_removed_and_nothing_else),
+        cmocka_unit_test(a_discarded_run_leaves_nothing),
         cmocka_unit_test(an_output_that_cannot_be_written_is_refused_at_once),
         cmocka_unit_test(what_is_no_manifest_is_refused_by_name),
     };

@@ -29,7 +29,7 @@ void world_open(world *w, int train, int side_px) {
     mffa_err err = {0};
     mffa_sample_options o = mffa_sample_defaults();
     *w = (world){.dir = "/tmp/mffa-world-XXXXXX"};
-    mffa_test_redis_start(&w->redis, false);
+    mffa_test_redis_start(&w->redis, true);
     assert_non_null(mkdtemp(w->dir));
     o.train = train, o.good = 2, o.defects_per_kind = 1, o.side_px = side_px;
     assert_ok(mffa_sample_write(w->dir, &o, NULL, &err));
@@ -58,11 +58,11 @@ static int count_in(const char *path, const char *word) {
     return n;
 }
 
-pid_t world_worker(world *w, const char *const *settings) {
-    char log[32], path[128], weights[96], work[96];
+static pid_t spawn_worker(world *w, const char *const *settings, char path[128]) {
+    char log[32], weights[96], work[96];
     assert_true(w->workers < (int)MFFA_COUNT(w->worker));
-    snprintf(log, sizeof log, "worker-%d.log", w->workers++);
-    snprintf(path, sizeof path, "%s/%s", w->dir, log);
+    snprintf(log, sizeof log, "worker-%d.log", w->workers);
+    snprintf(path, 128, "%s/%s", w->dir, log);
     snprintf(weights, sizeof weights, "file://%s/weights", w->dir);
     snprintf(work, sizeof work, "%s/work", w->dir);
     char *argv[ARGS_MAX] = {(char[]){MFFA_TEST_WORKER}, "--redis-url", w->redis.url, "--weights", weights, "--work-dir", work, "--allowed-urls", "file:///tmp",
@@ -70,8 +70,12 @@ pid_t world_worker(world *w, const char *const *settings) {
     int n = 15;
     for (int i = 0; settings && settings[i]; i++) argv[n++] = (char *)(uintptr_t)settings[i];
     assert_true(n < ARGS_MAX);
-    pid_t pid = spawn(w, log, argv);
-    w->worker[w->workers - 1] = pid;
+    return w->worker[w->workers++] = spawn(w, log, argv);
+}
+
+pid_t world_worker(world *w, const char *const *settings) {
+    char path[128];
+    pid_t pid = spawn_worker(w, settings, path);
     for (int64_t until = mffa_now_ms() + PATIENCE_MS; !count_in(path, "\"executor.started\"");) {
         if (mffa_now_ms() > until || waitpid(pid, NULL, WNOHANG) != 0) {
             world_shell("cat '%s'", path);
@@ -80,6 +84,14 @@ pid_t world_worker(world *w, const char *const *settings) {
         mffa_sleep_ms(LOOK_MS);
     }
     return pid;
+}
+
+void world_refused(world *w, const char *const *settings, const char *text) {
+    char path[128];
+    assert_int_not_equal(world_wait_exit(spawn_worker(w, settings, path)), 0);
+    if (count_in(path, text)) return;
+    world_shell("cat '%s'", path);
+    fail_msg("the worker did not say \"%s\"", text);
 }
 
 pid_t world_executor(pid_t worker) {

@@ -23,6 +23,8 @@ void world_kill_workers(world *w);
 
 /* Starts a worker; settings: NULL-terminated flags ("--beat-ms", "50") behind the usual ones. Waits until its executor is ready. */
 pid_t world_worker(world *w, const char *const *settings);
+/* Starts a worker that must refuse to start: asserts a non-zero exit and this text in its log. */
+void world_refused(world *w, const char *const *settings, const char *text);
 pid_t world_executor(pid_t worker); /* its executor process; 0: none */
 /* SIGTERM, then waits; the exit code. */
 int world_stop(pid_t worker);
