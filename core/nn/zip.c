@@ -115,7 +115,7 @@ static mffa_code read_entry(mffa_zip *z, uint64_t *at, mffa_err *err) {
 static int by_name(const void *a, const void *b) { return strcmp(((const entry *)a)->name, ((const entry *)b)->name); }
 
 static mffa_code read_directory(mffa_zip *z, mffa_err *err) {
-    directory d;
+    directory d = {0}; /* filled by find_directory; gcc 12 cannot see it */
     mffa_code rc = find_directory(z, &d, err);
     if (rc) return rc;
     if (d.count > MAX_ENTRIES || d.count > z->len / CENTRAL_BYTES || !within(z, d.at, d.bytes)) return damaged(z, "its directory is broken", err);
