@@ -127,7 +127,7 @@ static void run(executor *x, const mffa_json *m) {
     if (rc && j.results) discard(&j);
     mffa_job_done(&j);
     mffa_work_dir_empty(x->folder);
-    if (rc == MFFA_EDEVICE) mffa_engine_cool(x->engine); /* what is warm may be what broke */
+    if (rc == MFFA_EDEVICE || rc == MFFA_ENOMEM) mffa_engine_cool(x->engine); /* what is warm may be what broke, or what was in the way */
     tell(x, answer);
 }
 

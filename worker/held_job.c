@@ -52,11 +52,13 @@ static void ask(held_job *r, wish w, int64_t grace_ms) {
     if (mffa_wire_send(r->child->fd, m, NULL)) r->kill_ms = mffa_now_ms();
 }
 
+static int nibble(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; }
+
 static bool hex_bytes(const char *hex, mffa_buf *out) {
-    for (unsigned v; sscanf(hex, "%2x", &v) == 1; hex += 2) {
-        char byte = (char)v;
-        mffa_buf_put(out, &byte, 1);
-        if (!hex[1]) return false;
+    for (; *hex; hex += 2) {
+        int high = nibble(hex[0]), low = high < 0 ? -1 : nibble(hex[1]);
+        if (low < 0) return false;
+        mffa_buf_put(out, &(char){(char)(high << 4 | low)}, 1);
     }
     return !out->failed;
 }

@@ -84,13 +84,12 @@ static mffa_code say_until_known(mffa_holding *h, const last_word *w, int64_t st
     return rc;
 }
 
-static mffa_code conclude(mffa_holding *h, const last_word *w, int64_t stop_ms, const char *event) {
-    mffa_err err = {0};
-    mffa_code rc = say_until_known(h, w, stop_ms, &err);
+static mffa_code conclude(mffa_holding *h, const last_word *w, int64_t stop_ms, const char *event, mffa_err *err) {
+    mffa_code rc = say_until_known(h, w, stop_ms, err);
     mffa_level level = w->kind == FAIL ? MFFA_WARN : MFFA_INFO;
     if (rc == MFFA_OK) mffa_log(level, event, mffa_str("job", h->lease.job), mffa_int("run", h->lease.run), mffa_str("text", w->text));
-    else if (rc == MFFA_EFENCED) mffa_log(MFFA_WARN, "job.fenced", mffa_str("job", h->lease.job), mffa_int("run", h->lease.run), mffa_str("error", err.msg));
-    else mffa_log(MFFA_ERROR, "job.not_reported", mffa_str("job", h->lease.job), mffa_int("run", h->lease.run), mffa_str("error", err.msg));
+    else if (rc == MFFA_EFENCED) mffa_log(MFFA_WARN, "job.fenced", mffa_str("job", h->lease.job), mffa_int("run", h->lease.run), mffa_str("error", err->msg));
+    else mffa_log(MFFA_ERROR, "job.not_reported", mffa_str("job", h->lease.job), mffa_int("run", h->lease.run), mffa_str("error", err->msg));
     return rc;
 }
 
@@ -115,15 +114,18 @@ void mffa_holding_finish(mffa_holding *h, const char *result, const mffa_json *f
         f.list[f.count++] = mffa_span_of("summary");
         f.list[f.count++] = mffa_buf_span(summary);
     }
-    if (!rc) rc = conclude(h, &(last_word){.kind = FINISH, .text = result, .facts = f.list, .count = f.count}, stop_ms, "job.done");
+    if (!rc) rc = conclude(h, &(last_word){.kind = FINISH, .text = result, .facts = f.list, .count = f.count}, stop_ms, "job.done", &err);
     if (rc == MFFA_OK || rc == MFFA_EFENCED || mffa_code_retryable(rc)) return;
-    mffa_holding_fail(h, "the result could not be published: the queue refused its facts", false, stop_ms); /* nobody would ever end it */
+    (void)mffa_wrap(&err, rc, "the queue refused to publish \"%s\"", result); /* said again it would be refused again */
+    mffa_holding_fail(h, err.msg, false, stop_ms);
 }
 
 void mffa_holding_fail(mffa_holding *h, const char *reason, bool retryable, int64_t stop_ms) {
-    (void)conclude(h, &(last_word){.kind = FAIL, .text = reason, .retryable = retryable}, stop_ms, "job.failed");
+    mffa_err err = {0};
+    (void)conclude(h, &(last_word){.kind = FAIL, .text = reason, .retryable = retryable}, stop_ms, "job.failed", &err);
 }
 
 void mffa_holding_release(mffa_holding *h, const char *why, int64_t stop_ms) {
-    (void)conclude(h, &(last_word){.kind = RELEASE, .text = why}, stop_ms, "job.released");
+    mffa_err err = {0};
+    (void)conclude(h, &(last_word){.kind = RELEASE, .text = why}, stop_ms, "job.released", &err);
 }

@@ -71,8 +71,8 @@ static mffa_code start_child(supervisor *s, mffa_err *err) {
     mffa_work_dir_empty(s->folder);
     mffa_code rc = mffa_child_start(&s->child, s->folder, s->args, err);
     if (rc) return rc;
-    struct pollfd p = {.fd = s->child.fd, .events = POLLIN};
-    if (poll(&p, 1, READY_MS) == 1 && mffa_wire_receive(s->child.fd, &hello, NULL) == MFFA_OK) {
+    struct pollfd p[2] = {{.fd = s->child.fd, .events = POLLIN}, {.fd = mffa_stop_fd(), .events = POLLIN}};
+    if (poll(p, 2, READY_MS) > 0 && p[0].revents && mffa_wire_receive(s->child.fd, &hello, NULL) == MFFA_OK) {
         mffa_log(MFFA_INFO, "executor.started", mffa_int("pid", s->child.pid));
         return MFFA_OK;
     }

@@ -122,6 +122,23 @@ static void a_worker_that_slept_too_long_is_fenced_and_publishes_nothing(void **
     assert_int_equal(world_stop(fast), 0);
 }
 
+static void a_killed_fine_tuning_goes_on_from_its_last_epoch(void **state) {
+    (void)state;
+    pid_t worker = world_worker(&w, NULL);
+    const char *id = world_submit(&w, "finetune dataset file://%s/dataset output file://%s/out side 64 epochs 12 batch 8", w.dir, w.dir);
+    char path[192];
+    snprintf(path, sizeof path, "%s/out/finetune-%s/checkpoint/checkpoint.safetensors", w.dir, id);
+    for (int i = 0; access(path, F_OK) != 0 && i < 6000; i++) mffa_sleep_ms(20);
+    assert_int_equal(kill(world_executor(worker), SIGKILL), 0);
+    world_wait(&w, id, "done");
+    assert_string_equal(mffa_test_field(&w.redis, id, "run"), "2");
+    MFFA_AUTO(mffa_json_close_p) mffa_json *j = world_summary(&w, id);
+    assert_in_range(mffa_json_int(mffa_json_get(j, "resumed_epoch"), 0), 1, 12);
+    assert_int_equal(access(path, F_OK), -1);
+    world_check_manifest(&w, id);
+    assert_int_equal(world_stop(worker), 0);
+}
+
 static void a_job_outlives_a_restart_of_redis(void **state) {
     (void)state;
     pid_t worker = world_worker(&w, NULL);
@@ -173,6 +190,7 @@ int main(void) {
         cmocka_unit_test_teardown(a_cancelled_job_whose_executor_does_not_listen_is_killed_within_6_s, clean),
         cmocka_unit_test_teardown(an_executor_that_hangs_is_killed_and_the_reason_says_so, clean),
         cmocka_unit_test_teardown(a_worker_that_slept_too_long_is_fenced_and_publishes_nothing, clean),
+        cmocka_unit_test_teardown(a_killed_fine_tuning_goes_on_from_its_last_epoch, clean),
         cmocka_unit_test_teardown(a_job_outlives_a_restart_of_redis, clean),
         cmocka_unit_test_teardown(a_drained_worker_finishes_its_job_and_exits_0, clean),
     };

@@ -39,6 +39,21 @@ static void a_pipeline_without_fine_tuning_fits_and_evaluates(void **state) {
     assert_false(has_object(fit, "backbone.safetensors"));
 }
 
+static void the_record_holds_the_summary_as_it_lies_in_storage(void **state) {
+    (void)state;
+    mffa_err err = {0};
+    char key[96], path[512];
+    MFFA_AUTO(mffa_reply_close_p) mffa_reply *reply = NULL;
+    MFFA_AUTO(mffa_buf_done) mffa_buf file = {0};
+    snprintf(key, sizeof key, "mffa:{main}:job:%s", fitted);
+    snprintf(path, sizeof path, "%s/summary.msgpack", mffa_test_field(&w.redis, fitted, "result") + strlen("file://"));
+    const mffa_span words[] = {mffa_span_of("HGET"), mffa_span_of(key), mffa_span_of("summary")};
+    assert_ok(mffa_queue_command(w.redis.queue, words, MFFA_COUNT(words), &reply, &err));
+    assert_ok(mffa_buf_read_file(&file, path, 1 << 20, &err));
+    assert_int_equal(mffa_reply_bytes(reply).len, file.len);
+    assert_memory_equal(mffa_reply_bytes(reply).ptr, file.ptr, file.len);
+}
+
 static void heat_maps_have_the_pictures_own_size_and_lie_in_its_tree(void **state) {
     (void)state;
     mffa_err err = {0};
@@ -126,6 +141,7 @@ static int stop(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pipeline_without_fine_tuning_fits_and_evaluates),
+        cmocka_unit_test(the_record_holds_the_summary_as_it_lies_in_storage),
         cmocka_unit_test(heat_maps_have_the_pictures_own_size_and_lie_in_its_tree),
         cmocka_unit_test(a_model_is_found_by_its_run_folder_or_the_newest_below_a_prefix),
         cmocka_unit_test(scoring_again_gives_the_same_bytes),
