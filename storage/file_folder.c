@@ -32,7 +32,8 @@ static mffa_code open_root(const mffa_file_store *s, bool create, int *out, mffa
     return MFFA_OK;
 }
 
-static mffa_code step_into(const mffa_file_store *s, const char *real_root, const char *key, const char *segment, bool create, int *folder, mffa_err *err) {
+static mffa_code step_into(const mffa_file_store *s, const char *real_root, const char *key, const char *segment, bool create, int *folder,
+                           mffa_err *err) {
     int fd = openat(*folder, segment, FOLDER_FLAGS);
     if (fd < 0 && errno == ENOENT && create) {
         if (mkdirat(*folder, segment, 0777) == 0) (void)fsync(*folder); /* some file systems have no fsync of folders */

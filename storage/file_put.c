@@ -102,7 +102,8 @@ static mffa_code put_once(const mffa_file_store *s, const char *key, const conte
 static mffa_code put(mffa_store *store, const char *key, const content *c, mffa_put how, mffa_err *err) {
     mffa_file_store *s = mffa_file_store_of(store);
     if (strncmp(strrchr(key, '/') ? strrchr(key, '/') + 1 : key, MFFA_TEMP_PREFIX, strlen(MFFA_TEMP_PREFIX)) == 0)
-        return mffa_fail(err, MFFA_EDENIED, "\"%s/%s\": names that start with \"" MFFA_TEMP_PREFIX "\" are for unfinished objects", s->base.url, key);
+        return mffa_fail(err, MFFA_EDENIED, "\"%s/%s\": names that start with \"" MFFA_TEMP_PREFIX "\" are for unfinished objects",
+                         s->base.url, key);
     mffa_code rc = put_once(s, key, c, how, err);
     /* a delete_all at the same time may have removed the empty folder between its making and its use */
     for (int again = 0; rc == MFFA_ENOTFOUND && again < 3; again++) {

@@ -91,7 +91,8 @@ static mffa_code read_all(const mffa_file_store *s, const char *key, int fd, int
         if (n < 0) return mffa_file_fail(s, key, "could not read", errno, err);
         if (n == 0) break;
         got += n; /* a file that grows while it is read does not pass the limit either */
-        if (got > max_bytes) return mffa_fail(err, MFFA_EINVAL, "\"%s/%s\" has more than %lld bytes", s->base.url, key, (long long)max_bytes);
+        if (got > max_bytes)
+            return mffa_fail(err, MFFA_EINVAL, "\"%s/%s\" has more than %lld bytes", s->base.url, key, (long long)max_bytes);
     }
     if (out->ptr) out->ptr[out->len] = '\0';
     return mffa_buf_check(out, err);
@@ -104,7 +105,8 @@ static mffa_code file_get(mffa_store *store, const char *key, int64_t max_bytes,
     mffa_code rc = mffa_file_open(s, key, &fd, &st, err);
     if (rc) return rc;
     if (st.st_size > max_bytes)
-        return mffa_fail(err, MFFA_EINVAL, "\"%s/%s\" has %lld bytes: at most %lld are read", s->base.url, key, (long long)st.st_size, (long long)max_bytes);
+        return mffa_fail(err, MFFA_EINVAL, "\"%s/%s\" has %lld bytes: at most %lld are read", s->base.url, key, (long long)st.st_size,
+                         (long long)max_bytes);
     size_t before = out->len;
     rc = read_all(s, key, fd, max_bytes, out, err);
     if (rc) out->len = before;

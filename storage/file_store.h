@@ -26,7 +26,8 @@ MFFA_MUST_USE mffa_code mffa_file_check_inside(const mffa_file_store *s, const c
 MFFA_MUST_USE mffa_code mffa_file_open(const mffa_file_store *s, const char *key, int *fd, struct stat *st, mffa_err *err);
 /* The folder that the key's last segment lies in, opened; name: that segment, borrowed from key. create: make what is missing,
  * else MFFA_ENOTFOUND. */
-MFFA_MUST_USE mffa_code mffa_file_open_folder(const mffa_file_store *s, const char *key, bool create, int *folder, const char **name, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_file_open_folder(const mffa_file_store *s, const char *key, bool create, int *folder, const char **name,
+                                              mffa_err *err);
 /* The opaque version, freed by the caller; NULL out of memory. */
 char *mffa_file_etag(const struct stat *st);
 

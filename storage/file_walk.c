@@ -84,7 +84,8 @@ static mffa_code check_link(walk *w, int folder, const char *name, mffa_err *err
     if (fd < 0 || fstat(fd, &st) != 0) return mffa_file_fail(w->s, key, "cannot follow the link", errno, err);
     mffa_code rc = mffa_file_check_inside(w->s, w->real_root, key, fd, err);
     if (rc) return rc;
-    if (S_ISDIR(st.st_mode)) return mffa_fail(err, MFFA_EDENIED, "\"%s/%s\" is a link to a folder: only links to files are followed", w->s->base.url, key);
+    if (S_ISDIR(st.st_mode))
+        return mffa_fail(err, MFFA_EDENIED, "\"%s/%s\" is a link to a folder: only links to files are followed", w->s->base.url, key);
     return MFFA_OK;
 }
 
@@ -99,7 +100,9 @@ static mffa_code walk_folder(walk *w, int folder, mffa_err *err);
 
 static mffa_code visit_folder(walk *w, int parent, const char *name, mffa_err *err) {
     enum { DEEPEST_BYTES = 1024 };
-    if (w->key.len > DEEPEST_BYTES) return mffa_fail(err, MFFA_EINVAL, "\"%s/%.80s...\" is too deep to list: keys have at most 1024 bytes", w->s->base.url, mffa_buf_text(&w->key));
+    if (w->key.len > DEEPEST_BYTES)
+        return mffa_fail(err, MFFA_EINVAL, "\"%s/%.80s...\" is too deep to list: keys have at most 1024 bytes", w->s->base.url,
+                         mffa_buf_text(&w->key));
     int fd = openat(parent, name, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
     if (fd < 0) return errno == ENOENT ? MFFA_OK : mffa_file_fail(w->s, mffa_buf_text(&w->key), "cannot list", errno, err);
     mffa_code rc = walk_folder(w, fd, err);

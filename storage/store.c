@@ -5,7 +5,8 @@
 
 static mffa_code open_kind(const mffa_url *url, mffa_store **out, mffa_err *err) {
     if (url->scheme == MFFA_FILE) return mffa_file_store_open(url, out, err);
-    return mffa_fail(err, MFFA_EUNSUPPORTED, "\"s3://%s/%s\": this build has no S3 storage; use file:///absolute/path", url->bucket, url->path);
+    return mffa_fail(err, MFFA_EUNSUPPORTED, "\"s3://%s/%s\": this build has no S3 storage; use file:///absolute/path", url->bucket,
+                     url->path);
 }
 
 static char *without_trailing_slash(const char *url) {

@@ -26,7 +26,8 @@ static bool has_control(const char *text) {
 mffa_code mffa_key_check(const char *key, mffa_err *err) {
     if (!key || !*key) return mffa_fail(err, MFFA_EDENIED, "key is empty");
     if (has_control(key)) return mffa_fail(err, MFFA_EDENIED, "key \"%.80s\" has a control character", key);
-    if (strlen(key) > KEY_MAX_BYTES) return mffa_fail(err, MFFA_EDENIED, "key \"%.80s...\" has %zu bytes: at most %d", key, strlen(key), KEY_MAX_BYTES);
+    if (strlen(key) > KEY_MAX_BYTES)
+        return mffa_fail(err, MFFA_EDENIED, "key \"%.80s...\" has %zu bytes: at most %d", key, strlen(key), KEY_MAX_BYTES);
     const char *bad = bad_segment(key);
     return bad ? mffa_fail(err, MFFA_EDENIED, "key \"%s\" has %s", key, bad) : MFFA_OK;
 }
@@ -34,7 +35,8 @@ mffa_code mffa_key_check(const char *key, mffa_err *err) {
 static bool bucket_ok(const char *name, size_t len) {
     if (len < 3 || len > 63) return false;
     for (size_t i = 0; i < len; i++)
-        if (!islower((unsigned char)name[i]) && !isdigit((unsigned char)name[i]) && (!strchr(".-_", name[i]) || i == 0 || i + 1 == len)) return false;
+        if (!islower((unsigned char)name[i]) && !isdigit((unsigned char)name[i]) && (!strchr(".-", name[i]) || i == 0 || i + 1 == len))
+            return false;
     return true;
 }
 

@@ -25,7 +25,8 @@ mffa_code mffa_child_start(mffa_child *c, const char *folder, char *const args[]
     int pair[2];
     MFFA_AUTO(mffa_free_p) char *path = strdup(folder);
     if (!path) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
-    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0) return mffa_fail(err, MFFA_EIO, "could not make a socket pair: %s", strerror(errno));
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) != 0)
+        return mffa_fail(err, MFFA_EIO, "could not make a socket pair: %s", strerror(errno));
     pid_t self = getpid(), pid = fork();
     if (pid == 0) become_executor(pair[1], self, path, args);
     close(pair[1]);

@@ -94,4 +94,6 @@ mffa_code mffa_engine_sha256(mffa_engine *e, const char *path, const char *etag,
     return mffa_fail(err, MFFA_ENOMEM, "out of memory");
 }
 
-int64_t mffa_engine_memory_bytes(const mffa_engine *e) { return e->config->memory_bytes ? e->config->memory_bytes : mffa_memory_limit_bytes(); }
+int64_t mffa_engine_memory_bytes(const mffa_engine *e) {
+    return e->config->memory_bytes ? e->config->memory_bytes : mffa_memory_limit_bytes();
+}

@@ -16,6 +16,7 @@ typedef struct mffa_heatmaps {
 /* Names for all pictures: the key with .png instead of its ending; with .png behind the whole key where two would be the same. */
 MFFA_MUST_USE mffa_code mffa_heatmaps_name(const mffa_heatmaps *h, mffa_scores *scores, mffa_err *err);
 /* Draws and puts them; scores and spool are in the same order. Phase: "heatmaps". */
-MFFA_MUST_USE mffa_code mffa_heatmaps_draw(const mffa_heatmaps *h, mffa_job *j, const mffa_scores *scores, const mffa_map_spool *maps, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_heatmaps_draw(const mffa_heatmaps *h, mffa_job *j, const mffa_scores *scores, const mffa_map_spool *maps,
+                                           mffa_err *err);
 
 #endif

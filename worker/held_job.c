@@ -74,8 +74,9 @@ static void say_failed(held_job *r, const void *what) {
     const mffa_json *m = what;
     bool stopped = strcmp(mffa_json_text(mffa_json_get(m, "code"), ""), mffa_code_name(MFFA_ECANCELLED)) == 0;
     if (stopped && r->told != NO_WISH) mffa_holding_release(r->h, word_of(r->told), r->config->stop_ms);
-    else mffa_holding_fail(r->h, mffa_json_text(mffa_json_get(m, "text"), "no reason was given"), mffa_json_bool(mffa_json_get(m, "again"), false),
-                           r->config->stop_ms);
+    else
+        mffa_holding_fail(r->h, mffa_json_text(mffa_json_get(m, "text"), "no reason was given"),
+                          mffa_json_bool(mffa_json_get(m, "again"), false), r->config->stop_ms);
 }
 
 static void hear(held_job *r) {
@@ -128,7 +129,8 @@ static void watch(held_job *r, int64_t now) {
 static mffa_json *run_message(const mffa_lease *l) {
     mffa_json *m = mffa_json_object(), *fields = mffa_json_object();
     for (size_t i = 0; i + 1 < mffa_reply_size(l->fields); i += 2)
-        mffa_json_set(fields, mffa_reply_text(mffa_reply_at(l->fields, i), ""), mffa_json_of_text(mffa_reply_text(mffa_reply_at(l->fields, i + 1), "")));
+        mffa_json_set(fields, mffa_reply_text(mffa_reply_at(l->fields, i), ""),
+                      mffa_json_of_text(mffa_reply_text(mffa_reply_at(l->fields, i + 1), "")));
     mffa_json_set(m, "do", mffa_json_of_text("run"));
     mffa_json_set(m, "job", mffa_json_of_text(l->job));
     mffa_json_set(m, "kind", mffa_json_of_text(mffa_lease_field(l, "kind", "")));
@@ -152,7 +154,8 @@ void mffa_held_job_run(mffa_holding *h, mffa_child *child, const mffa_config *co
     held_job r = {.h = h, .child = child, .config = config};
     MFFA_AUTO(mffa_json_close_p) mffa_json *m = run_message(&h->lease);
     r.meter.moved_ms = mffa_now_ms();
-    mffa_log(MFFA_INFO, "job.started", mffa_str("job", h->lease.job), mffa_int("run", h->lease.run), mffa_str("kind", mffa_lease_field(&h->lease, "kind", "")));
+    mffa_log(MFFA_INFO, "job.started", mffa_str("job", h->lease.job), mffa_int("run", h->lease.run),
+             mffa_str("kind", mffa_lease_field(&h->lease, "kind", "")));
     if (mffa_wire_send(child->fd, m, NULL)) hear(&r);
     while (!r.over) {
         int64_t now = mffa_now_ms();

@@ -21,7 +21,8 @@ static void copy_text(char *out, size_t room, const mffa_json *message, const ch
     snprintf(out, room, "%s", mffa_json_text(mffa_json_get(message, name), ""));
 }
 
-mffa_code mffa_job_init(mffa_job *j, mffa_engine *engine, const mffa_json *message, const char *folder, const mffa_progress *outer, mffa_err *err) {
+mffa_code mffa_job_init(mffa_job *j, mffa_engine *engine, const mffa_json *message, const char *folder, const mffa_progress *outer,
+                        mffa_err *err) {
     *j = (mffa_job){.engine = engine, .config = mffa_engine_config(engine), .folder = folder, .outer = outer};
     j->progress = (mffa_progress){j, tick};
     j->fields = mffa_json_get(message, "fields");

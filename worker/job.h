@@ -28,8 +28,8 @@ typedef struct mffa_job {
 
 /* Reads the message (child.h: "run"), checks the URLs against MFFA_ALLOWED_URLS, opens the stores and the results' folder.
  * The job is for mffa_job_done in any case. folder, outer, message: borrowed. */
-MFFA_MUST_USE mffa_code mffa_job_init(mffa_job *j, mffa_engine *engine, const mffa_json *message, const char *folder, const mffa_progress *outer,
-                                      mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_job_init(mffa_job *j, mffa_engine *engine, const mffa_json *message, const char *folder,
+                                      const mffa_progress *outer, mffa_err *err);
 void mffa_job_done(mffa_job *j);
 /* Runs it to the end: every object is put and the manifest written. */
 MFFA_MUST_USE mffa_code mffa_job_run(mffa_job *j, mffa_err *err);
@@ -39,7 +39,8 @@ const char *mffa_job_text(const mffa_job *j, const char *name, const char *other
 MFFA_MUST_USE mffa_code mffa_job_int(const mffa_job *j, const char *name, int64_t min, int64_t max, int64_t *inout, mffa_err *err);
 MFFA_MUST_USE mffa_code mffa_job_num(const mffa_job *j, const char *name, double *inout, mffa_err *err);
 /* One of the words of choices ("yes|no"). */
-MFFA_MUST_USE mffa_code mffa_job_choice(const mffa_job *j, const char *name, const char *choices, const char *otherwise, const char **out, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_job_choice(const mffa_job *j, const char *name, const char *choices, const char *otherwise, const char **out,
+                                        mffa_err *err);
 /* The profile with what the job says instead of its numbers. */
 MFFA_MUST_USE mffa_code mffa_job_profile(const mffa_job *j, mffa_profile *out, mffa_err *err);
 /* MFFA_EDENIED when jobs may not name this URL. */

@@ -19,7 +19,8 @@ mffa_code mffa_job_int(const mffa_job *j, const char *name, int64_t min, int64_t
     errno = 0;
     long long v = strtoll(text, &end, 10);
     if (errno || *end || v < min || v > max)
-        return mffa_fail(err, MFFA_EINVAL, "%s=\"%.60s\": expected an integer from %lld to %lld", name, text, (long long)min, (long long)max);
+        return mffa_fail(err, MFFA_EINVAL, "%s=\"%.60s\": expected an integer from %lld to %lld", name, text, (long long)min,
+                         (long long)max);
     *inout = v;
     return MFFA_OK;
 }
@@ -34,7 +35,8 @@ mffa_code mffa_job_num(const mffa_job *j, const char *name, double *inout, mffa_
     return MFFA_OK;
 }
 
-mffa_code mffa_job_choice(const mffa_job *j, const char *name, const char *choices, const char *otherwise, const char **out, mffa_err *err) {
+mffa_code mffa_job_choice(const mffa_job *j, const char *name, const char *choices, const char *otherwise, const char **out,
+                          mffa_err *err) {
     const char *text = mffa_job_text(j, name, otherwise);
     size_t n = strlen(text);
     for (const char *c = choices; c; c = strchr(c, '|') ? strchr(c, '|') + 1 : NULL)

@@ -40,10 +40,14 @@ static mffa_code check_memory(const mffa_job *j, const mffa_network *net, const 
         if (smaller.grid > smaller.side / 4) smaller.grid = smaller.side / 4;
     } while (smaller.side >= 64 && mffa_model_fit_bytes(net, &smaller, images) > limit);
     if (smaller.side >= 64)
-        return mffa_fail(err, MFFA_EINVAL, "fitting %lld pictures at side %d needs %lld bytes of memory, the worker has %lld: side=%d would fit", (long long)images,
-                         p->side, (long long)need, (long long)limit, smaller.side);
-    return mffa_fail(err, MFFA_EINVAL, "fitting %lld pictures at side %d needs %lld bytes of memory, the worker has %lld: give fewer pictures, a smaller ratio, or a "
-                     "worker with more memory (MFFA_MEMORY_BYTES)", (long long)images, p->side, (long long)need, (long long)limit);
+        return mffa_fail(err, MFFA_EINVAL,
+                         "fitting %lld pictures at side %d needs %lld bytes of memory, the worker has %lld: side=%d would fit",
+                         (long long)images, p->side, (long long)need, (long long)limit, smaller.side);
+    return mffa_fail(
+        err, MFFA_EINVAL,
+        "fitting %lld pictures at side %d needs %lld bytes of memory, the worker has %lld: give fewer pictures, a smaller ratio, or a "
+        "worker with more memory (MFFA_MEMORY_BYTES)",
+        (long long)images, p->side, (long long)need, (long long)limit);
 }
 
 static mffa_provenance provenance_of(const fit *f, const mffa_job *j) {

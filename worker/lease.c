@@ -88,8 +88,10 @@ static mffa_code conclude(mffa_holding *h, const last_word *w, int64_t stop_ms, 
     mffa_code rc = say_until_known(h, w, stop_ms, err);
     mffa_level level = w->kind == FAIL ? MFFA_WARN : MFFA_INFO;
     if (rc == MFFA_OK) mffa_log(level, event, mffa_str("job", h->lease.job), mffa_int("run", h->lease.run), mffa_str("text", w->text));
-    else if (rc == MFFA_EFENCED) mffa_log(MFFA_WARN, "job.fenced", mffa_str("job", h->lease.job), mffa_int("run", h->lease.run), mffa_str("error", err->msg));
-    else mffa_log(MFFA_ERROR, "job.not_reported", mffa_str("job", h->lease.job), mffa_int("run", h->lease.run), mffa_str("error", err->msg));
+    else if (rc == MFFA_EFENCED)
+        mffa_log(MFFA_WARN, "job.fenced", mffa_str("job", h->lease.job), mffa_int("run", h->lease.run), mffa_str("error", err->msg));
+    else
+        mffa_log(MFFA_ERROR, "job.not_reported", mffa_str("job", h->lease.job), mffa_int("run", h->lease.run), mffa_str("error", err->msg));
     return rc;
 }
 

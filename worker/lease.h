@@ -15,7 +15,8 @@ typedef struct mffa_holding {
 
 /* Claim with a request of its own, repeated while Redis does not answer and nobody asks to stop. *got false: no job, or asked to stop.
  * MFFA_ECANCELLED: this worker is to end. */
-MFFA_MUST_USE mffa_code mffa_holding_claim(mffa_queue *q, const mffa_worker_info *who, int64_t beat_ms, mffa_holding *out, bool *got, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_holding_claim(mffa_queue *q, const mffa_worker_info *who, int64_t beat_ms, mffa_holding *out, bool *got,
+                                           mffa_err *err);
 void mffa_holding_done(mffa_holding *h);
 
 /* A beat that is due. MFFA_EFENCED: drop the job; MFFA_EIO: Redis has been away too long to go on; other trouble is logged and tried

@@ -24,7 +24,8 @@ typedef struct mffa_manifest {
 } mffa_manifest;
 
 void mffa_manifest_done(mffa_manifest *m);
-MFFA_MUST_USE mffa_code mffa_manifest_add(mffa_manifest *m, const char *key, int64_t bytes, const char sha256[MFFA_SHA256_HEX], mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_manifest_add(mffa_manifest *m, const char *key, int64_t bytes, const char sha256[MFFA_SHA256_HEX],
+                                          mffa_err *err);
 const mffa_manifest_object *mffa_manifest_find(const mffa_manifest *m, const char *key); /* NULL: not in it */
 MFFA_MUST_USE mffa_code mffa_manifest_write(const mffa_manifest *m, mffa_buf *out, mffa_err *err);
 /* folder: key of the run folder in the store, "" for the store's own prefix. MFFA_ENOTFOUND without one, MFFA_EINVAL when it is none. */

@@ -28,7 +28,8 @@ mffa_code mffa_map_spool_add(mffa_map_spool *s, const float *maps, int64_t n, mf
         if (done < 0 && errno == EINTR) continue;
         if (done < 0)
             return mffa_fail(err, errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? MFFA_ENOSPC : MFFA_EIO,
-                             "could not put %lld bytes of anomaly maps into MFFA_WORK_DIR behind %lld bytes: %s", (long long)bytes, (long long)start, strerror(errno));
+                             "could not put %lld bytes of anomaly maps into MFFA_WORK_DIR behind %lld bytes: %s", (long long)bytes,
+                             (long long)start, strerror(errno));
         at += done;
     }
     s->count += n;
@@ -39,7 +40,9 @@ mffa_code mffa_map_spool_read(const mffa_map_spool *s, int64_t i, float *map, mf
     for (int64_t at = 0; at < map_bytes(s);) {
         ssize_t n = pread(s->fd, (char *)map + at, (size_t)(map_bytes(s) - at), i * map_bytes(s) + at);
         if (n < 0 && errno == EINTR) continue;
-        if (n <= 0) return mffa_fail(err, MFFA_EIO, "could not read anomaly map %lld back: %s", (long long)i, n ? strerror(errno) : "it ends early");
+        if (n <= 0)
+            return mffa_fail(err, MFFA_EIO, "could not read anomaly map %lld back: %s", (long long)i,
+                             n ? strerror(errno) : "it ends early");
         at += n;
     }
     return MFFA_OK;

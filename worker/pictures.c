@@ -22,7 +22,8 @@ static mffa_code fetch(mffa_job *j, const char *key, decoder *decode, mffa_image
     int64_t bytes = 0;
     mffa_code rc = mffa_store_head(j->dataset, key, &bytes, NULL, err);
     if (!rc && bytes > limits.max_bytes)
-        return mffa_fail(err, MFFA_EINVAL, "the file has %lld bytes, at most %lld are allowed (MFFA_MAX_IMAGE_BYTES)", (long long)bytes, (long long)limits.max_bytes);
+        return mffa_fail(err, MFFA_EINVAL, "the file has %lld bytes, at most %lld are allowed (MFFA_MAX_IMAGE_BYTES)", (long long)bytes,
+                         (long long)limits.max_bytes);
     if (!rc) rc = mffa_store_get(j->dataset, key, limits.max_bytes, &file, err);
     return rc ? rc : decode(mffa_buf_span(&file), &limits, out, err);
 }
@@ -38,8 +39,8 @@ mffa_code mffa_picture_mask(mffa_job *j, const mffa_sample *sample, const mffa_i
     mffa_err why = {0};
     mffa_code rc = fetch(j, sample->mask_key, mffa_decode_mask, &mask, &why);
     if (!rc && (mask.width_px != picture->width_px || mask.height_px != picture->height_px))
-        rc = mffa_fail(&why, MFFA_EINVAL, "the mask has %d x %d pixels, its picture \"%s\" has %d x %d: give a mask of the picture's size", mask.width_px,
-                       mask.height_px, sample->key, picture->width_px, picture->height_px);
+        rc = mffa_fail(&why, MFFA_EINVAL, "the mask has %d x %d pixels, its picture \"%s\" has %d x %d: give a mask of the picture's size",
+                       mask.width_px, mask.height_px, sample->key, picture->width_px, picture->height_px);
     if (rc) return judge(j, sample->mask_key, rc, &why, err);
     mffa_resize_mask(&mask, side, out);
     return MFFA_OK;
@@ -64,4 +65,6 @@ mffa_code mffa_training_init(mffa_training *t, mffa_job *j, const mffa_dataset *
 
 void mffa_training_done(mffa_training *t) { free(MFFA_TAKE(t->bad)); }
 
-mffa_source mffa_training_source(mffa_training *t) { return (mffa_source){.count = (int64_t)mffa_dataset_count(t->set), .ctx = t, .load = load}; }
+mffa_source mffa_training_source(mffa_training *t) {
+    return (mffa_source){.count = (int64_t)mffa_dataset_count(t->set), .ctx = t, .load = load};
+}

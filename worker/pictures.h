@@ -10,7 +10,8 @@
 
 MFFA_MUST_USE mffa_code mffa_picture_read(mffa_job *j, const char *key, mffa_image *out, mffa_err *err);
 /* The sample's mask at side x side, 1 = defect. MFFA_EINVAL names both keys and sizes when it is not of the picture's size. */
-MFFA_MUST_USE mffa_code mffa_picture_mask(mffa_job *j, const mffa_sample *sample, const mffa_image *picture, int side, uint8_t *out, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_picture_mask(mffa_job *j, const mffa_sample *sample, const mffa_image *picture, int side, uint8_t *out,
+                                          mffa_err *err);
 
 /* The data set's pictures for fit and finetune; a bad one is noted once, however often it is asked for. */
 typedef struct mffa_training {

@@ -31,7 +31,9 @@ static mffa_code open_folder(const mffa_job *j, mffa_pretrained *w, key_list *l,
     mffa_code rc = url ? mffa_job_allows(j, "weights", url, err) : MFFA_OK;
     if (rc) return rc;
     if (!url) url = j->config->weights;
-    if (!url) return mffa_fail(err, MFFA_EINVAL, "weights is missing and the worker has no MFFA_WEIGHTS: give weights s3://bucket/prefix or file:///path");
+    if (!url)
+        return mffa_fail(err, MFFA_EINVAL,
+                         "weights is missing and the worker has no MFFA_WEIGHTS: give weights s3://bucket/prefix or file:///path");
     rc = mffa_store_open(url, &w->store, err);
     return rc ? rc : mffa_store_list(w->store, "", note_file, l, err);
 }
@@ -74,7 +76,8 @@ static mffa_code take_chosen(const mffa_job *j, const choice *c, int need, mffa_
     if ((need & MFFA_NEED_BACKBONE) && !c->backbone)
         return mffa_fail(err, MFFA_ENOTFOUND, "there is no backbone: put a safetensors file with torchvision's ResNet names there");
     if ((need & MFFA_NEED_TRANSFORMER) && !c->transformer)
-        return mffa_fail(err, MFFA_ENOTFOUND, "there is no transformer: put a safetensors file with timm's CaiT names there, or set blocks=0");
+        return mffa_fail(err, MFFA_ENOTFOUND,
+                         "there is no transformer: put a safetensors file with timm's CaiT names there, or set blocks=0");
     mffa_code rc = need & MFFA_NEED_BACKBONE ? mffa_pretrained_take(j->engine, out->store, c->backbone, &out->backbone, err) : MFFA_OK;
     if (!rc && (need & MFFA_NEED_TRANSFORMER)) rc = mffa_pretrained_take(j->engine, out->store, c->transformer, &out->transformer, err);
     return rc;
@@ -95,8 +98,8 @@ mffa_code mffa_pretrained_recognised(const mffa_job *j, int need, mffa_pretraine
     return in_folder(out, rc, err);
 }
 
-static mffa_code find_recorded(const mffa_job *j, const key_list *l, const char *what, const char *name, const char *sha256, mffa_pretrained *w,
-                               mffa_pretrained_file *out, mffa_err *err) {
+static mffa_code find_recorded(const mffa_job *j, const key_list *l, const char *what, const char *name, const char *sha256,
+                               mffa_pretrained *w, mffa_pretrained_file *out, mffa_err *err) {
     if (!*sha256 || out->path) return MFFA_OK;
     MFFA_AUTO(mffa_buf_done) mffa_buf others = {0};
     for (size_t at = 0; at < l->text.len; at += strlen(l->text.ptr + at) + 1) {

@@ -49,8 +49,9 @@ static mffa_code newest_below(mffa_store *store, const char *kind, char **folder
     snprintf(under, sizeof under, "%s-", kind);
     mffa_code rc = mffa_store_list(store, under, consider, &s, err);
     if (!rc) rc = mffa_store_list(store, "run-", consider, &s, err);
-    if (!rc && !s.folder) rc = mffa_fail(err, MFFA_ENOTFOUND, "there is no finished %s run at \"%s\": give the id of a done %s job, or the output it went to", kind,
-                                         mffa_store_url(store), kind);
+    if (!rc && !s.folder)
+        rc = mffa_fail(err, MFFA_ENOTFOUND, "there is no finished %s run at \"%s\": give the id of a done %s job, or the output it went to",
+                       kind, mffa_store_url(store), kind);
     if (rc) free(s.folder);
     else *folder = s.folder;
     return rc;
@@ -68,7 +69,8 @@ static mffa_code resolve(mffa_job *j, const char *field, const char *url, const 
     return rc ? rc : mffa_manifest_read(r->store, "", &r->manifest, err);
 }
 
-static mffa_code open_url(mffa_job *j, const char *field, const char *url, const char *kind, const char *object, mffa_reference *r, mffa_err *err) {
+static mffa_code open_url(mffa_job *j, const char *field, const char *url, const char *kind, const char *object, mffa_reference *r,
+                          mffa_err *err) {
     mffa_err why = {0};
     mffa_code rc = mffa_store_open(url, &r->store, err);
     if (rc) return rc;
@@ -76,7 +78,8 @@ static mffa_code open_url(mffa_job *j, const char *field, const char *url, const
     if (rc == MFFA_ENOTFOUND) rc = resolve(j, field, url, kind, r, err);
     else if (rc && err) *err = why;
     if (!rc && !mffa_manifest_find(&r->manifest, object))
-        rc = mffa_fail(err, MFFA_EINVAL, "\"%s\" is a %s run without \"%s\": name a %s run", mffa_store_url(r->store), r->manifest.kind, object, kind);
+        rc = mffa_fail(err, MFFA_EINVAL, "\"%s\" is a %s run without \"%s\": name a %s run", mffa_store_url(r->store), r->manifest.kind,
+                       object, kind);
     return rc;
 }
 
@@ -96,7 +99,8 @@ mffa_code mffa_reference_take(mffa_job *j, mffa_reference *r, const char *object
     mffa_pretrained_file file = {0};
     mffa_code rc = mffa_pretrained_take(j->engine, r->store, object, &file, err);
     if (!rc && (!o || strcmp(o->sha256, file.sha256) != 0))
-        rc = mffa_fail(err, MFFA_EINVAL, "\"%s/%s\" is not what its manifest says (sha256 %.12s, found %.12s): it was changed after it was made",
+        rc = mffa_fail(err, MFFA_EINVAL,
+                       "\"%s/%s\" is not what its manifest says (sha256 %.12s, found %.12s): it was changed after it was made",
                        mffa_store_url(r->store), object, o ? o->sha256 : "none", file.sha256);
     if (rc) mffa_pretrained_file_done(&file);
     else *out = file;

@@ -12,7 +12,8 @@ typedef struct mffa_reference { /* zero-initialise */
 void mffa_reference_done(mffa_reference *r);
 
 /* kind: "fit" or "finetune"; object must be in the manifest. A prefix that had to be resolved is noted in the job's note. */
-MFFA_MUST_USE mffa_code mffa_reference_open(mffa_job *j, const char *field, const char *kind, const char *object, mffa_reference *out, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_reference_open(mffa_job *j, const char *field, const char *kind, const char *object, mffa_reference *out,
+                                            mffa_err *err);
 /* An object of the run folder as a local file whose hash is the manifest's. */
 MFFA_MUST_USE mffa_code mffa_reference_take(mffa_job *j, mffa_reference *r, const char *object, mffa_pretrained_file *out, mffa_err *err);
 

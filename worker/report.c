@@ -5,16 +5,21 @@
 #include "worker/html.h"
 
 static const char head[] =
-    "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width,initial-scale=1\">\n<style>\n"
+    "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" "
+    "content=\"width=device-width,initial-scale=1\">\n<style>\n"
     ":root{color-scheme:light dark;--line:#8884;--dim:#777;--bad:#c0392b;--good:#1e8449;--card:#8881}\n"
     "body{font:15px/1.5 system-ui,sans-serif;margin:2rem auto;padding:0 1rem;max-width:78rem}\n"
     "h1{font-size:1.5rem;margin:0}h2{font-size:1.1rem;margin:2rem 0 .6rem}p,.dim{color:var(--dim);overflow-wrap:anywhere}\n"
-    ".figures{display:flex;flex-wrap:wrap;gap:.8rem;margin:1.2rem 0}.figures div{background:var(--card);border-radius:.6rem;padding:.7rem 1rem;min-width:8rem}\n"
+    ".figures{display:flex;flex-wrap:wrap;gap:.8rem;margin:1.2rem 0}.figures div{background:var(--card);border-radius:.6rem;padding:.7rem "
+    "1rem;min-width:8rem}\n"
     ".figures b{display:block;font-size:1.5rem}.figures .why{font-size:.8rem;max-width:12rem;color:var(--dim)}\n"
-    "table{border-collapse:collapse}td,th{padding:.3rem .9rem .3rem 0;border-bottom:1px solid var(--line);text-align:left;vertical-align:top}td.n,th.n{text-align:right}\n"
+    "table{border-collapse:collapse}td,th{padding:.3rem .9rem .3rem 0;border-bottom:1px solid "
+    "var(--line);text-align:left;vertical-align:top}td.n,th.n{text-align:right}\n"
     ".gallery{display:grid;grid-template-columns:repeat(auto-fill,minmax(13rem,1fr));gap:1rem}\n"
-    "figure{margin:0;background:var(--card);border-radius:.6rem;overflow:hidden}figure img{width:100%;height:11rem;object-fit:contain;display:block;background:#0003}\n"
-    "figcaption{padding:.5rem .7rem;font-size:.85rem;overflow-wrap:anywhere}.bad{color:var(--bad);font-weight:600}.good{color:var(--good)}\n"
+    "figure{margin:0;background:var(--card);border-radius:.6rem;overflow:hidden}figure "
+    "img{width:100%;height:11rem;object-fit:contain;display:block;background:#0003}\n"
+    "figcaption{padding:.5rem "
+    ".7rem;font-size:.85rem;overflow-wrap:anywhere}.bad{color:var(--bad);font-weight:600}.good{color:var(--good)}\n"
     "</style>\n";
 
 static void tile(mffa_buf *out, const char *name, const mffa_figure *f) {
@@ -121,7 +126,8 @@ static void put_origin(mffa_buf *out, const mffa_summary *s) {
 
 mffa_code mffa_report_write(const mffa_summary *s, const mffa_scores *scores, mffa_buf *out, mffa_err *err) {
     mffa_buf_puts(out, head);
-    mffa_buf_puts(out, "<title>"), mffa_html_text(out, s->dataset), mffa_buf_puts(out, "</title></head><body>\n<h1>Anomaly report</h1>\n<p>");
+    mffa_buf_puts(out, "<title>"), mffa_html_text(out, s->dataset),
+        mffa_buf_puts(out, "</title></head><body>\n<h1>Anomaly report</h1>\n<p>");
     mffa_html_text(out, s->dataset), mffa_buf_puts(out, "</p>\n");
     put_tiles(out, s->scoring);
     put_types(out, s->scoring->figures);

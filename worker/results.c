@@ -76,7 +76,8 @@ static bool name_folders(mffa_results *r) {
     return r->url;
 }
 
-mffa_code mffa_results_open(mffa_store *output, const char *kind, const char *job, int64_t run, const char *nonce, mffa_results **out, mffa_err *err) {
+mffa_code mffa_results_open(mffa_store *output, const char *kind, const char *job, int64_t run, const char *nonce, mffa_results **out,
+                            mffa_err *err) {
     MFFA_AUTO(mffa_results_close_p) mffa_results *r = calloc(1, sizeof *r);
     if (!r) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     r->output = output;

@@ -9,8 +9,8 @@ typedef struct mffa_results mffa_results;
 
 /* Proves that the folder may be written, and removes folders that earlier runs of the job left unpublished. output is borrowed and
  * must outlive the results. */
-MFFA_MUST_USE mffa_code mffa_results_open(mffa_store *output, const char *kind, const char *job, int64_t run, const char *nonce, mffa_results **out,
-                                          mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_results_open(mffa_store *output, const char *kind, const char *job, int64_t run, const char *nonce,
+                                          mffa_results **out, mffa_err *err);
 void mffa_results_close(mffa_results *r);
 static inline void mffa_results_close_p(mffa_results **r) { mffa_results_close(*r); }
 const char *mffa_results_url(const mffa_results *r); /* of the run folder */

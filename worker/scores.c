@@ -28,7 +28,8 @@ static bool make_room(mffa_scores *s) {
     return true;
 }
 
-mffa_code mffa_scores_add(mffa_scores *s, const char *key, const char *type, const char *mask, int label, const mffa_score *score, mffa_err *err) {
+mffa_code mffa_scores_add(mffa_scores *s, const char *key, const char *type, const char *mask, int label, const mffa_score *score,
+                          mffa_err *err) {
     mffa_scored item = {.key = strdup(key), .type = strdup(type), .mask = mask ? strdup(mask) : NULL, .label = label, .score = *score};
     if (!item.key || !item.type || (mask && !item.mask) || !make_room(s)) {
         item_done(&item);

@@ -25,7 +25,8 @@ typedef struct mffa_scores {
 
 void mffa_scores_done(mffa_scores *s);
 /* A new last item with these texts (copied). */
-MFFA_MUST_USE mffa_code mffa_scores_add(mffa_scores *s, const char *key, const char *type, const char *mask, int label, const mffa_score *score, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_scores_add(mffa_scores *s, const char *key, const char *type, const char *mask, int label,
+                                        const mffa_score *score, mffa_err *err);
 /* The document, appended to out. */
 MFFA_MUST_USE mffa_code mffa_scores_pack(const mffa_scores *s, mffa_buf *out, mffa_err *err);
 

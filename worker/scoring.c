@@ -46,7 +46,8 @@ static mffa_code batch_init(batch *b, int64_t room, int side, mffa_err *err) {
                  .samples = mffa_alloc_array(n, sizeof(mffa_sample *)),
                  .scores = mffa_alloc_array(n, sizeof(mffa_score))};
     if (b->images && b->maps && b->masks && b->has_mask && b->samples && b->scores) return MFFA_OK;
-    return mffa_fail(err, MFFA_ENOMEM, "out of memory for %lld pictures of side %d: a smaller MFFA_BATCH needs less", (long long)room, side);
+    return mffa_fail(err, MFFA_ENOMEM, "out of memory for %lld pictures of side %d: a smaller MFFA_BATCH needs less", (long long)room,
+                     side);
 }
 
 static mffa_code add_picture(mffa_scoring *s, batch *b, const mffa_sample *sample, mffa_err *err) {
@@ -73,7 +74,8 @@ static mffa_code note_scored(mffa_scoring *s, const batch *b, size_t i, mffa_err
     mffa_buf_put(&s->typical, &typical, sizeof typical);
     if (!rc) rc = mffa_buf_check(&s->typical, err);
     if (!rc && s->metrics)
-        rc = mffa_metrics_add(s->metrics, sample->type, sample->label, (double)b->scores[i].score, map, b->has_mask[i] ? b->masks + i * plane : NULL, err);
+        rc = mffa_metrics_add(s->metrics, sample->type, sample->label, (double)b->scores[i].score, map,
+                              b->has_mask[i] ? b->masks + i * plane : NULL, err);
     return rc;
 }
 
@@ -102,8 +104,9 @@ mffa_code mffa_scoring_run(mffa_scoring *s, mffa_err *err) {
         if (!rc && (b.count == b.room || i + 1 == n)) rc = score_batch(s, &b, err);
         if (!rc) rc = mffa_tick(&s->job->progress, "score", (int64_t)i + 1 - b.count, (int64_t)n, err);
     }
-    if (!rc && s->scores.count == 0) rc = mffa_fail(err, MFFA_EINVAL, "no picture of \"%s\" could be read: all %lld were left out", mffa_store_url(s->job->dataset),
-                                                    (long long)s->job->skipped.count);
+    if (!rc && s->scores.count == 0)
+        rc = mffa_fail(err, MFFA_EINVAL, "no picture of \"%s\" could be read: all %lld were left out", mffa_store_url(s->job->dataset),
+                       (long long)s->job->skipped.count);
     if (!rc && s->metrics) rc = mffa_tick(&s->job->progress, "figures", 0, 1, err);
     if (!rc && s->metrics) rc = mffa_metrics_finish(s->metrics, &s->figures, err);
     return rc;

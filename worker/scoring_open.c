@@ -6,7 +6,8 @@
 static mffa_code check_profile(const mffa_scoring *s, mffa_err *err) {
     const char *said = mffa_job_text(s->job, "profile", NULL), *fitted = mffa_model_profile(s->model)->name;
     if (!said || strcmp(said, fitted) == 0) return MFFA_OK;
-    return mffa_fail(err, MFFA_EINVAL, "profile=\"%s\", but the model \"%s\" was fitted with profile \"%s\": leave profile out, or name another model", said,
+    return mffa_fail(err, MFFA_EINVAL,
+                     "profile=\"%s\", but the model \"%s\" was fitted with profile \"%s\": leave profile out, or name another model", said,
                      mffa_store_url(s->reference.store), fitted);
 }
 
@@ -16,7 +17,8 @@ static mffa_code find_weights(mffa_scoring *s, mffa_err *err) {
     const mffa_provenance *from = mffa_model_provenance(s->model);
     const mffa_manifest_object *beside = mffa_manifest_find(&s->reference.manifest, tuned);
     mffa_code rc = MFFA_OK;
-    if (beside && strcmp(beside->sha256, from->backbone_sha256) == 0) rc = mffa_reference_take(s->job, &s->reference, tuned, &s->weights.backbone, err);
+    if (beside && strcmp(beside->sha256, from->backbone_sha256) == 0)
+        rc = mffa_reference_take(s->job, &s->reference, tuned, &s->weights.backbone, err);
     return rc ? rc : mffa_pretrained_recorded(s->job, from, &s->weights, err);
 }
 
@@ -35,7 +37,9 @@ static mffa_code open_model(mffa_scoring *s, mffa_err *err) {
 static mffa_code read_options(mffa_scoring *s, mffa_err *err) {
     mffa_code rc = mffa_job_choice(s->job, "maps", "product|nns|gaussian", "product", &s->maps_name, err);
     if (rc) return rc;
-    s->maps_kind = strcmp(s->maps_name, "nns") == 0 ? MFFA_MAPS_NNS : strcmp(s->maps_name, "gaussian") == 0 ? MFFA_MAPS_GAUSSIAN : MFFA_MAPS_PRODUCT;
+    s->maps_kind = strcmp(s->maps_name, "nns") == 0        ? MFFA_MAPS_NNS
+                   : strcmp(s->maps_name, "gaussian") == 0 ? MFFA_MAPS_GAUSSIAN
+                                                           : MFFA_MAPS_PRODUCT;
     return MFFA_OK;
 }
 
@@ -53,6 +57,7 @@ mffa_code mffa_scoring_open(mffa_scoring *s, mffa_job *j, mffa_dataset_use use, 
     int side = mffa_model_profile(s->model)->side;
     rc = mffa_map_spool_open(j->folder, side, &s->spool, err);
     if (rc) return rc;
-    s->scores = (mffa_scores){.job = j->id, .kind = j->kind, .model_url = mffa_store_url(s->reference.store), .model_sha256 = s->model_file.sha256, .side = side};
+    s->scores = (mffa_scores){
+        .job = j->id, .kind = j->kind, .model_url = mffa_store_url(s->reference.store), .model_sha256 = s->model_file.sha256, .side = side};
     return use == MFFA_USE_TEST ? mffa_metrics_open(j->folder, metrics_memory(j), side, &s->metrics, err) : MFFA_OK;
 }

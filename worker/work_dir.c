@@ -32,7 +32,8 @@ static mffa_code make_folders(const char *base, mffa_err *err) {
         at += strcspn(at, "/");
         char end = *at;
         *at = '\0';
-        if (mkdir(path, 0777) != 0 && errno != EEXIST) return mffa_fail(err, MFFA_EDENIED, "MFFA_WORK_DIR=\"%s\": cannot make it: %s", base, strerror(errno));
+        if (mkdir(path, 0777) != 0 && errno != EEXIST)
+            return mffa_fail(err, MFFA_EDENIED, "MFFA_WORK_DIR=\"%s\": cannot make it: %s", base, strerror(errno));
         if (!end) return MFFA_OK;
         *at = end;
     }
@@ -63,7 +64,8 @@ static mffa_code make_locked(const char *base, const char *chance, mffa_work_dir
     mffa_buf_putf(&hidden, "%s/.%s", base, chance);
     mffa_buf_putf(&lock, "%s/.%s/lock", base, chance);
     if (hidden.failed || lock.failed) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
-    if (mkdir(hidden.ptr, 0700) != 0) return mffa_fail(err, MFFA_EDENIED, "MFFA_WORK_DIR=\"%s\": cannot write into it: %s", base, strerror(errno));
+    if (mkdir(hidden.ptr, 0700) != 0)
+        return mffa_fail(err, MFFA_EDENIED, "MFFA_WORK_DIR=\"%s\": cannot write into it: %s", base, strerror(errno));
     w->lock = open(lock.ptr, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (w->lock < 0 || flock(w->lock, LOCK_EX | LOCK_NB) != 0 || rename(hidden.ptr, w->path) != 0)
         return mffa_fail(err, MFFA_EIO, "MFFA_WORK_DIR=\"%s\": cannot lock a folder in it: %s", base, strerror(errno));

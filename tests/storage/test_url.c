@@ -5,8 +5,12 @@
 static void reads_buckets_prefixes_and_folders(void **state) {
     (void)state;
     const struct { const char *text; mffa_scheme scheme; const char *bucket, *path; } good[] = {
-        {"s3://plant/bottle/run 1", MFFA_S3, "plant", "bottle/run 1"}, {"s3://plant", MFFA_S3, "plant", ""},  {"s3://plant/", MFFA_S3, "plant", ""},
-        {"s3://p-1.x/a%20b/", MFFA_S3, "p-1.x", "a%20b"},              {"file:///", MFFA_FILE, NULL, "/"},    {"file:///a/b//", MFFA_FILE, NULL, "/a/b"},
+        {"s3://plant/bottle/run 1", MFFA_S3, "plant", "bottle/run 1"},
+        {"s3://plant", MFFA_S3, "plant", ""},
+        {"s3://plant/", MFFA_S3, "plant", ""},
+        {"s3://p-1.x/a%20b/", MFFA_S3, "p-1.x", "a%20b"},
+        {"file:///", MFFA_FILE, NULL, "/"},
+        {"file:///a/b//", MFFA_FILE, NULL, "/a/b"},
     };
     for (size_t i = 0; i < MFFA_COUNT(good); i++) {
         mffa_err err = {0};
@@ -22,7 +26,8 @@ static void reads_buckets_prefixes_and_folders(void **state) {
 
 static void refuses_what_is_no_url_and_says_what_one_looks_like(void **state) {
     (void)state;
-    const char *bad[] = {"", "plant/bottle", "http://x/y", "file://host/x", "file:/x", "s3://", "s3:///x", "s3://Up/x", "s3://ab", "s3://plant/a\nb"};
+    const char *bad[] = {"",      "plant/bottle", "http://x/y", "file://host/x", "file:/x",
+                         "s3://", "s3:///x",      "s3://Up/x",  "s3://ab",       "s3://plant/a\nb"};
     for (size_t i = 0; i < MFFA_COUNT(bad); i++) {
         mffa_err err = {0};
         mffa_url u = {0};

@@ -19,7 +19,8 @@ static const char *fit(const char *dataset) {
 }
 
 static const char *evaluate(const char *dataset, const char *more) {
-    return world_submit(&w, "evaluate model %s dataset file://%s/%s output file://%s/out retries 0 heatmaps no %s", fitted, w.dir, dataset, w.dir, more);
+    return world_submit(&w, "evaluate model %s dataset file://%s/%s output file://%s/out retries 0 heatmaps no %s", fitted, w.dir, dataset,
+                        w.dir, more);
 }
 
 static void assert_failed(const char *id, const char *reason) {
@@ -48,7 +49,8 @@ static void a_data_set_without_normal_pictures_is_refused(void **state) {
 static void a_data_set_without_any_picture_is_refused(void **state) {
     (void)state;
     world_shell("mkdir -p '%s/empty' && echo x > '%s/empty/notes.txt'", w.dir, w.dir);
-    assert_failed(world_submit(&w, "score model %s dataset file://%s/empty output file://%s/out", fitted, w.dir, w.dir), "/empty\": the data set has no ");
+    assert_failed(world_submit(&w, "score model %s dataset file://%s/empty output file://%s/out", fitted, w.dir, w.dir),
+                  "/empty\": the data set has no ");
 }
 
 static void only_good_test_pictures_end_done_with_null_figures_and_reasons(void **state) {
@@ -116,8 +118,9 @@ static uint32_t crc_of(const unsigned char *bytes, size_t len) { /* of PNG, its 
 
 static void a_picture_of_100_megapixels_is_refused_from_its_header(void **state) {
     (void)state;
-    unsigned char png[45] = {0x89, 'P', 'N', 'G', '\r', '\n', 0x1A, '\n', 0, 0, 0, 13, 'I', 'H', 'D', 'R', 0, 0, 0x27, 0x10, 0, 0, 0x27, 0x10, 8, 2, 0, 0, 0,
-                             0, 0, 0, 0, 0, 0, 0, 0, 'I', 'D', 'A', 'T', 0x35, 0xAF, 0x06, 0x1E};
+    unsigned char png[45] = {0x89, 'P', 'N', 'G',  '\r', '\n', 0x1A, '\n', 0,    0,   0,   13,   'I',  'H',  'D',
+                             'R',  0,   0,   0x27, 0x10, 0,    0,    0x27, 0x10, 8,   2,   0,    0,    0,    0,
+                             0,    0,   0,   0,    0,    0,    0,    'I',  'D',  'A', 'T', 0x35, 0xAF, 0x06, 0x1E};
     uint32_t crc = crc_of(png + 12, 17);
     for (int i = 0; i < 4; i++) png[29 + i] = (unsigned char)(crc >> (24 - 8 * i));
     copy_dataset("bomb");
@@ -131,7 +134,9 @@ static void a_picture_of_100_megapixels_is_refused_from_its_header(void **state)
 static void a_mask_without_its_picture_is_refused_by_name(void **state) {
     (void)state;
     copy_dataset("orphan");
-    world_shell("cd '%s/orphan' && f=$(find ground_truth -name '*.png' | sort | head -n 1) && cp \"$f\" \"$(dirname \"$f\")/lonely_mask.png\"", w.dir);
+    world_shell(
+        "cd '%s/orphan' && f=$(find ground_truth -name '*.png' | sort | head -n 1) && cp \"$f\" \"$(dirname \"$f\")/lonely_mask.png\"",
+        w.dir);
     const char *id = evaluate("orphan", "");
     assert_failed(id, "lonely_mask.png\" has no picture");
 }
@@ -140,10 +145,12 @@ static void a_mask_of_another_size_fails_naming_both(void **state) {
     (void)state;
     copy_dataset("sizes");
     /* a mask of 1 x 1 pixel: a BMP of 1 bit */
-    const unsigned char bmp[66] = {'B', 'M', 66, 0, 0, 0, 0, 0, 0, 0, 62, 0, 0, 0, 40, 0, 0, 0, 1, 0, 0, 0, 1, 0, 0, 0, 1, 0, 1, 0, 0, 0, 0, 0, 4, 0, 0, 0,
-                                   0, 0, 0, 0, 0, 0, 0, 0, 2, 0, 0, 0, 2, 0, 0, 0, 0, 0, 0, 0, 255, 255, 255, 0, 128, 0, 0, 0};
+    const unsigned char bmp[66] = {'B', 'M', 66, 0, 0, 0, 0, 0, 0, 0, 62, 0, 0, 0, 40,  0,   0,   0, 1,   0, 0, 0,
+                                   1,   0,   0,  0, 1, 0, 1, 0, 0, 0, 0,  0, 4, 0, 0,   0,   0,   0, 0,   0, 0, 0,
+                                   0,   0,   2,  0, 0, 0, 2, 0, 0, 0, 0,  0, 0, 0, 255, 255, 255, 0, 128, 0, 0, 0};
     write_file("mask.bmp", bmp, sizeof bmp);
-    world_shell("cd '%s' && f=$(find sizes/ground_truth -name '*.png' | sort | head -n 1) && mv mask.bmp \"${f%%.png}.bmp\" && rm \"$f\"", w.dir);
+    world_shell("cd '%s' && f=$(find sizes/ground_truth -name '*.png' | sort | head -n 1) && mv mask.bmp \"${f%%.png}.bmp\" && rm \"$f\"",
+                w.dir);
     const char *id = evaluate("sizes", "");
     assert_failed(id, "/sizes/ground_truth/");
     world_assert_reason(&w, id, "the mask has 1 x 1 pixels, its picture \"test/");
@@ -169,7 +176,9 @@ static void copy_weights(const char *folder, const char *file, const char *leave
             if (odd) shape[t->rank - 1]--;
             if (leave_out && strcmp(t->name, leave_out) == 0) continue;
             if (pass == 0) assert_ok(mffa_st_writer_declare(out, t->name, t->dtype, t->rank, shape, &err));
-            else assert_ok(mffa_st_writer_put(out, t->data, odd ? t->bytes / (size_t)t->shape[t->rank - 1] * (size_t)shape[t->rank - 1] : t->bytes, &err));
+            else
+                assert_ok(mffa_st_writer_put(out, t->data,
+                                             odd ? t->bytes / (size_t)t->shape[t->rank - 1] * (size_t)shape[t->rank - 1] : t->bytes, &err));
         }
     assert_ok(mffa_st_writer_finish(out, &err));
 }
@@ -203,7 +212,8 @@ static void a_lying_safetensors_header_is_refused(void **state) {
 
 static void two_backbones_in_one_folder_are_refused_naming_both(void **state) {
     (void)state;
-    world_shell("mkdir -p '%s/two' && cp '%s'/weights/* '%s/two/' && cp '%s/two/backbone.safetensors' '%s/two/another.safetensors'", w.dir, w.dir, w.dir, w.dir, w.dir);
+    world_shell("mkdir -p '%s/two' && cp '%s'/weights/* '%s/two/' && cp '%s/two/backbone.safetensors' '%s/two/another.safetensors'", w.dir,
+                w.dir, w.dir, w.dir, w.dir);
     assert_failed(fit_with("two"), "there are two backbones, \"another.safetensors\" and \"backbone.safetensors\"");
 }
 
@@ -212,17 +222,31 @@ static void weights_of_widths_that_do_not_fit_are_refused_with_what_would(void *
     char path[192];
     mffa_err err = {0};
     MFFA_AUTO(mffa_st_writer_close_p) mffa_st_writer *out = NULL;
-    const struct { const char *name; int rank; int64_t shape[2]; } tensors[] = { /* a CaiT block 96 wide with 4 heads */
-        {"blocks.0.norm1.weight", 1, {96}}, {"blocks.0.norm1.bias", 1, {96}}, {"blocks.0.attn.qkv.weight", 2, {288, 96}}, {"blocks.0.attn.qkv.bias", 1, {288}},
-        {"blocks.0.attn.proj_l.weight", 2, {4, 4}}, {"blocks.0.attn.proj_l.bias", 1, {4}}, {"blocks.0.attn.proj_w.weight", 2, {4, 4}}, {"blocks.0.attn.proj_w.bias", 1, {4}},
-        {"blocks.0.attn.proj.weight", 2, {96, 96}}, {"blocks.0.attn.proj.bias", 1, {96}}, {"blocks.0.norm2.weight", 1, {96}}, {"blocks.0.norm2.bias", 1, {96}},
-        {"blocks.0.mlp.fc1.weight", 2, {384, 96}}, {"blocks.0.mlp.fc1.bias", 1, {384}}, {"blocks.0.mlp.fc2.weight", 2, {96, 384}}, {"blocks.0.mlp.fc2.bias", 1, {96}},
-        {"blocks.0.gamma_1", 1, {96}}, {"blocks.0.gamma_2", 1, {96}}};
+    const struct { const char *name; int rank; int64_t shape[2]; } tensors[] = {/* a CaiT block 96 wide with 4 heads */
+                   {"blocks.0.norm1.weight", 1, {96}},
+                   {"blocks.0.norm1.bias", 1, {96}},
+                   {"blocks.0.attn.qkv.weight", 2, {288, 96}},
+                   {"blocks.0.attn.qkv.bias", 1, {288}},
+                   {"blocks.0.attn.proj_l.weight", 2, {4, 4}},
+                   {"blocks.0.attn.proj_l.bias", 1, {4}},
+                   {"blocks.0.attn.proj_w.weight", 2, {4, 4}},
+                   {"blocks.0.attn.proj_w.bias", 1, {4}},
+                   {"blocks.0.attn.proj.weight", 2, {96, 96}},
+                   {"blocks.0.attn.proj.bias", 1, {96}},
+                   {"blocks.0.norm2.weight", 1, {96}},
+                   {"blocks.0.norm2.bias", 1, {96}},
+                   {"blocks.0.mlp.fc1.weight", 2, {384, 96}},
+                   {"blocks.0.mlp.fc1.bias", 1, {384}},
+                   {"blocks.0.mlp.fc2.weight", 2, {96, 384}},
+                   {"blocks.0.mlp.fc2.bias", 1, {96}},
+                   {"blocks.0.gamma_1", 1, {96}},
+                   {"blocks.0.gamma_2", 1, {96}}};
     static const float zeros[384 * 96];
     world_shell("mkdir -p '%s/width' && cp '%s/weights/backbone.safetensors' '%s/width/'", w.dir, w.dir, w.dir);
     snprintf(path, sizeof path, "%s/width/transformer.safetensors", w.dir);
     assert_ok(mffa_st_writer_open(path, &out, &err));
-    for (size_t i = 0; i < MFFA_COUNT(tensors); i++) assert_ok(mffa_st_writer_declare(out, tensors[i].name, MFFA_F32, tensors[i].rank, tensors[i].shape, &err));
+    for (size_t i = 0; i < MFFA_COUNT(tensors); i++)
+        assert_ok(mffa_st_writer_declare(out, tensors[i].name, MFFA_F32, tensors[i].rank, tensors[i].shape, &err));
     for (size_t i = 0; i < MFFA_COUNT(tensors); i++) {
         size_t n = (size_t)tensors[i].shape[0] * (size_t)(tensors[i].rank == 2 ? tensors[i].shape[1] : 1);
         assert_ok(mffa_st_writer_put(out, zeros, n * sizeof(float), &err));
@@ -236,7 +260,8 @@ static void weights_of_widths_that_do_not_fit_are_refused_with_what_would(void *
 static void a_model_of_other_weights_is_refused_by_their_name(void **state) {
     (void)state;
     copy_weights("other", "backbone.safetensors", NULL, NULL);
-    world_shell("printf x >> '%s/other/notes.txt' && cp '%s/weights/transformer.safetensors' '%s/other/backbone.safetensors'", w.dir, w.dir, w.dir);
+    world_shell("printf x >> '%s/other/notes.txt' && cp '%s/weights/transformer.safetensors' '%s/other/backbone.safetensors'", w.dir, w.dir,
+                w.dir);
     char more[160];
     snprintf(more, sizeof more, "weights file://%s/other", w.dir);
     assert_failed(evaluate("dataset", more), "the model was fitted with the backbone \"backbone.safetensors\" (sha256 ");
@@ -256,12 +281,14 @@ static void a_prefix_without_a_finished_run_is_no_model(void **state) {
 static void an_output_that_cannot_be_written_is_refused_at_once(void **state) {
     (void)state;
     write_file("occupied", "x", 1);
-    assert_failed(world_submit(&w, "fit dataset file://%s/dataset output file://%s/occupied/out " TINY, w.dir, w.dir), "output cannot be used: ");
+    assert_failed(world_submit(&w, "fit dataset file://%s/dataset output file://%s/occupied/out " TINY, w.dir, w.dir),
+                  "output cannot be used: ");
 }
 
 static void a_url_that_is_not_allowed_is_refused_by_its_field(void **state) {
     (void)state;
-    assert_failed(world_submit(&w, "fit dataset file:///etc output file://%s/out " TINY, w.dir), "dataset: \"file:///etc\" is not allowed here: the worker's MFFA_ALLOWED_URLS");
+    assert_failed(world_submit(&w, "fit dataset file:///etc output file://%s/out " TINY, w.dir),
+                  "dataset: \"file:///etc\" is not allowed here: the worker's MFFA_ALLOWED_URLS");
 }
 
 static void a_disk_that_fills_fails_the_job_and_leaves_nothing_half_written(void **state) {
@@ -280,7 +307,8 @@ static void a_disk_that_fills_fails_the_job_and_leaves_nothing_half_written(void
 static void a_job_that_cannot_fit_into_memory_is_refused_with_the_side_that_would(void **state) {
     (void)state;
     pid_t small = world_worker(&w, (const char *const[]){"--pool", "small", "--memory-bytes", "700000000", NULL});
-    const char *id = world_submit(&w, "fit dataset file://%s/dataset output file://%s/out pool small side 1024 blocks 1 retries 0", w.dir, w.dir);
+    const char *id =
+        world_submit(&w, "fit dataset file://%s/dataset output file://%s/out pool small side 1024 blocks 1 retries 0", w.dir, w.dir);
     assert_failed(id, "bytes of memory, the worker has 700000000: side=");
     assert_int_equal(world_stop(small), 0);
 }

@@ -43,7 +43,8 @@ static void assert_num(const msgpack_object *map, const char *name, double value
 static mffa_scores two_pictures(void) {
     mffa_err err = {0};
     mffa_scores s = {.job = "k4-1", .kind = "evaluate", .model_url = "s3://m/x", .model_sha256 = "ab", .side = 64};
-    assert_ok(mffa_scores_add(&s, "test/crack/<b>.png", "crack", "ground_truth/crack/<b>_mask.png", 1, &(mffa_score){.score = 3, .nns_max = 1.5f, .peak_x = 7, .peak_y = 9}, &err));
+    assert_ok(mffa_scores_add(&s, "test/crack/<b>.png", "crack", "ground_truth/crack/<b>_mask.png", 1,
+                              &(mffa_score){.score = 3, .nns_max = 1.5f, .peak_x = 7, .peak_y = 9}, &err));
     assert_ok(mffa_scores_add(&s, "test/good/a b#1.png", "good", NULL, 0, &(mffa_score){.score = 1}, &err));
     return s;
 }
@@ -126,13 +127,39 @@ typedef struct example {
 
 static void fill(example *e) {
     mffa_figure none = {.reason = "no defect has a mask"};
-    *e = (example){.figures = {.images = 2, .image_auroc = {true, .875, NULL}, .pixel_auroc = none, .aupro = none, .f1_max = {true, 1, NULL}, .f1_threshold = {true, 2, NULL},
-                               .image_auprc = none, .pixel_auprc = none, .pixel_f1_max = none, .pixel_f1_threshold = none},
-                   .threshold = {true, 2, NULL}, .profile = {.name = "small", .side = 64}};
-    e->scoring = (mffa_summary_scoring){.figures = &e->figures, .threshold = &e->threshold, .threshold_from = "f1_max", .model_url = "s3://m/x", .model_sha256 = "ab",
-                                        .maps = "product", .images = 2, .heat_low = 1, .heat_high = 3};
-    e->summary = (mffa_summary){.kind = "evaluate", .job = "k4-1", .nonce = "n", .result = "s3://o/r", .dataset = "s3://plant/<script>", .dataset_sha256 = "cd",
-                                .profile = &e->profile, .from = &e->from, .device = "cpu", .precision = "fp32", .skipped = &e->skipped, .timings = &e->timings,
+    *e = (example){.figures = {.images = 2,
+                               .image_auroc = {true, .875, NULL},
+                               .pixel_auroc = none,
+                               .aupro = none,
+                               .f1_max = {true, 1, NULL},
+                               .f1_threshold = {true, 2, NULL},
+                               .image_auprc = none,
+                               .pixel_auprc = none,
+                               .pixel_f1_max = none,
+                               .pixel_f1_threshold = none},
+                   .threshold = {true, 2, NULL},
+                   .profile = {.name = "small", .side = 64}};
+    e->scoring = (mffa_summary_scoring){.figures = &e->figures,
+                                        .threshold = &e->threshold,
+                                        .threshold_from = "f1_max",
+                                        .model_url = "s3://m/x",
+                                        .model_sha256 = "ab",
+                                        .maps = "product",
+                                        .images = 2,
+                                        .heat_low = 1,
+                                        .heat_high = 3};
+    e->summary = (mffa_summary){.kind = "evaluate",
+                                .job = "k4-1",
+                                .nonce = "n",
+                                .result = "s3://o/r",
+                                .dataset = "s3://plant/<script>",
+                                .dataset_sha256 = "cd",
+                                .profile = &e->profile,
+                                .from = &e->from,
+                                .device = "cpu",
+                                .precision = "fp32",
+                                .skipped = &e->skipped,
+                                .timings = &e->timings,
                                 .scoring = &e->scoring};
 }
 
@@ -156,8 +183,9 @@ static void facts_are_the_headline_figures_and_the_packed_summary(void **state) 
     assert_ok(mffa_summary_facts(&e.summary, mffa_span_of("packed"), &f, &err));
     MFFA_AUTO(mffa_buf_done) mffa_buf line = {0};
     for (size_t i = 0; i < f.texts.len; i++) mffa_buf_putf(&line, "%c", f.texts.ptr[i] ? f.texts.ptr[i] : ' ');
-    assert_string_equal(mffa_buf_text(&line), "images 2 image_auroc 0.875000 pixel_auroc none (no defect has a mask) aupro none (no defect has a mask) "
-                                              "f1_max 1.000000 seconds 0.000 ");
+    assert_string_equal(mffa_buf_text(&line),
+                        "images 2 image_auroc 0.875000 pixel_auroc none (no defect has a mask) aupro none (no defect has a mask) "
+                        "f1_max 1.000000 seconds 0.000 ");
     assert_string_equal(mffa_buf_text(&f.summary), "packed");
     mffa_facts_done(&f);
     static char large[MFFA_RECORD_SUMMARY_BYTES + 1];

@@ -24,7 +24,8 @@ static bool has_object(const char *id, const char *key) {
 static void a_pipeline_without_fine_tuning_fits_and_evaluates(void **state) {
     (void)state;
     char fit[64], evaluate[64];
-    const char *ids = world_submit(&w, "pipeline dataset file://%s/dataset output file://%s/out psg off heatmaps both save_maps yes " TINY, w.dir, w.dir);
+    const char *ids =
+        world_submit(&w, "pipeline dataset file://%s/dataset output file://%s/out psg off heatmaps both save_maps yes " TINY, w.dir, w.dir);
     assert_int_equal(sscanf(ids, "%63s %63s", fit, evaluate), 2);
     world_wait(&w, evaluate, "done");
     world_check_manifest(&w, fit);
@@ -57,7 +58,8 @@ static void the_record_holds_the_summary_as_it_lies_in_storage(void **state) {
 static void heat_maps_have_the_pictures_own_size_and_lie_in_its_tree(void **state) {
     (void)state;
     mffa_err err = {0};
-    const char *id = world_submit(&w, "evaluate model %s dataset file://%s/dataset output file://%s/out heatmaps both", fitted, w.dir, w.dir);
+    const char *id =
+        world_submit(&w, "evaluate model %s dataset file://%s/dataset output file://%s/out heatmaps both", fitted, w.dir, w.dir);
     MFFA_AUTO(mffa_store_close_p) mffa_store *s = NULL;
     MFFA_AUTO(mffa_buf_done) mffa_buf file = {0};
     MFFA_AUTO(mffa_image_done) mffa_image im = {0};
@@ -74,8 +76,10 @@ static void a_model_is_found_by_its_run_folder_or_the_newest_below_a_prefix(void
     (void)state;
     char result[512];
     snprintf(result, sizeof result, "%s", mffa_test_field(&w.redis, fitted, "result"));
-    const char *exact = world_submit(&w, "score model %s dataset file://%s/dataset/test/good output file://%s/out heatmaps no threshold 1", result, w.dir, w.dir);
-    const char *newest = world_submit(&w, "score model file://%s/out dataset file://%s/dataset/test/good output file://%s/out heatmaps no", w.dir, w.dir, w.dir);
+    const char *exact = world_submit(&w, "score model %s dataset file://%s/dataset/test/good output file://%s/out heatmaps no threshold 1",
+                                     result, w.dir, w.dir);
+    const char *newest = world_submit(&w, "score model file://%s/out dataset file://%s/dataset/test/good output file://%s/out heatmaps no",
+                                      w.dir, w.dir, w.dir);
     world_wait(&w, exact, "done");
     world_wait(&w, newest, "done");
     MFFA_AUTO(mffa_json_close_p) mffa_json *a = world_summary(&w, exact);
@@ -93,7 +97,8 @@ static void scoring_again_gives_the_same_bytes(void **state) {
     (void)state;
     const char *id[2];
     for (int i = 0; i < 2; i++)
-        id[i] = world_submit(&w, "score model %s dataset file://%s/dataset/test output file://%s/out heatmaps no save_maps yes", fitted, w.dir, w.dir);
+        id[i] = world_submit(&w, "score model %s dataset file://%s/dataset/test output file://%s/out heatmaps no save_maps yes", fitted,
+                             w.dir, w.dir);
     const char *a = id[0], *b = id[1];
     world_wait(&w, a, "done"), world_wait(&w, b, "done");
     mffa_err err = {0};
@@ -114,7 +119,8 @@ static void scoring_again_gives_the_same_bytes(void **state) {
 static void a_pipeline_with_fine_tuning_carries_its_backbone_along(void **state) {
     (void)state;
     char tune[64], fit[64], evaluate[64];
-    const char *ids = world_submit(&w, "pipeline dataset file://%s/dataset output file://%s/tuned epochs 2 batch 4 heatmaps no " TINY, w.dir, w.dir);
+    const char *ids =
+        world_submit(&w, "pipeline dataset file://%s/dataset output file://%s/tuned epochs 2 batch 4 heatmaps no " TINY, w.dir, w.dir);
     assert_int_equal(sscanf(ids, "%63s %63s %63s", tune, fit, evaluate), 3);
     world_wait(&w, evaluate, "done");
     world_check_manifest(&w, tune), world_check_manifest(&w, fit), world_check_manifest(&w, evaluate);

@@ -33,7 +33,8 @@ void world_open(world *w, int train, int side_px) {
     assert_non_null(mkdtemp(w->dir));
     o.train = train, o.good = 2, o.defects_per_kind = 1, o.side_px = side_px;
     assert_ok(mffa_sample_write(w->dir, &o, NULL, &err));
-    char *argv[] = {(char[]){MFFA_TEST_SCHEDULER}, "--redis-url", w->redis.url, "--lease-ms", "1500", "--reap-ms", "50", "--backoff-ms", "50", NULL};
+    char *argv[] = {
+        (char[]){MFFA_TEST_SCHEDULER}, "--redis-url", w->redis.url, "--lease-ms", "1500", "--reap-ms", "50", "--backoff-ms", "50", NULL};
     w->scheduler = spawn(w, "scheduler.log", argv);
 }
 
@@ -65,8 +66,21 @@ static pid_t spawn_worker(world *w, const char *const *settings, char path[128])
     snprintf(path, 128, "%s/%s", w->dir, log);
     snprintf(weights, sizeof weights, "file://%s/weights", w->dir);
     snprintf(work, sizeof work, "%s/work", w->dir);
-    char *argv[ARGS_MAX] = {(char[]){MFFA_TEST_WORKER}, "--redis-url", w->redis.url, "--weights", weights, "--work-dir", work, "--allowed-urls", "file:///tmp",
-                            "--beat-ms", "100", "--threads", "1", "--batch", "4"};
+    char *argv[ARGS_MAX] = {(char[]){MFFA_TEST_WORKER},
+                            "--redis-url",
+                            w->redis.url,
+                            "--weights",
+                            weights,
+                            "--work-dir",
+                            work,
+                            "--allowed-urls",
+                            "file:///tmp",
+                            "--beat-ms",
+                            "100",
+                            "--threads",
+                            "1",
+                            "--batch",
+                            "4"};
     int n = 15;
     for (int i = 0; settings && settings[i]; i++) argv[n++] = (char *)(uintptr_t)settings[i];
     assert_true(n < ARGS_MAX);
