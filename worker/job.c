@@ -2,6 +2,7 @@
 
 #include <string.h>
 #include "core/base/clock.h"
+#include "worker/memory.h"
 #include "worker/pack.h"
 
 static bool tick(void *ctx, const char *phase, int64_t done, int64_t total) {
@@ -31,6 +32,7 @@ mffa_code mffa_job_init(mffa_job *j, mffa_engine *engine, const mffa_json *messa
     copy_text(j->kind, sizeof j->kind, message, "kind");
     copy_text(j->nonce, sizeof j->nonce, message, "nonce");
     mffa_timings_enter(&j->timings, "prepare", mffa_now_ms());
+    mffa_memory_peak_reset();
     const char *on_bad_image = "fail";
     mffa_code rc = mffa_job_choice(j, "on_bad_image", "fail|skip", "fail", &on_bad_image, err);
     j->skip_bad = strcmp(on_bad_image, "skip") == 0;
@@ -70,7 +72,8 @@ mffa_summary mffa_job_summary(const mffa_job *j) {
                           .note = j->note.len ? mffa_buf_text(&j->note) : NULL,
                           .precision = j->config->precision,
                           .skipped = &j->skipped,
-                          .timings = &j->timings};
+                          .timings = &j->timings,
+                          .peak_memory_bytes = mffa_memory_peak_bytes()};
 }
 
 mffa_code mffa_job_conclude(mffa_job *j, const mffa_summary *s, mffa_err *err) {

@@ -49,3 +49,17 @@ int64_t mffa_memory_limit_bytes(void) {
     int64_t machine = (int64_t)sysconf(_SC_PHYS_PAGES) * sysconf(_SC_PAGESIZE), cgroup = cgroup_limit();
     return cgroup < machine ? cgroup : machine;
 }
+
+int64_t mffa_memory_peak_bytes(void) {
+    MFFA_AUTO(mffa_fclose_p) FILE *f = fopen("/proc/self/status", "re");
+    char line[256];
+    long long kib = 0;
+    while (f && fgets(line, sizeof line, f))
+        if (sscanf(line, "VmHWM: %lld kB", &kib) == 1) break;
+    return (int64_t)kib * 1024;
+}
+
+void mffa_memory_peak_reset(void) {
+    MFFA_AUTO(mffa_fclose_p) FILE *f = fopen("/proc/self/clear_refs", "we");
+    if (f) (void)fputs("5", f);
+}

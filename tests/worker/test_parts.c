@@ -1,5 +1,6 @@
 /* Small parts of the supervisor: messages, progress, phases, the work folder. */
 #include <pthread.h>
+#include <sys/mman.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include "tests/support/test.h"
@@ -125,6 +126,20 @@ static void the_folder_of_a_dead_worker_is_removed_and_that_of_a_living_one_stay
     assert_int_equal(system(command), 0);
 }
 
+static void the_peak_of_memory_sees_what_was_given_back_and_starts_anew(void **state) {
+    (void)state;
+    enum { MANY = 64 << 20 };
+    mffa_memory_peak_reset();
+    int64_t before = mffa_memory_peak_bytes();
+    assert_true(before > 0);
+    void *block = mmap(NULL, MANY, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_POPULATE, -1, 0);
+    assert_ptr_not_equal(block, MAP_FAILED);
+    munmap(block, MANY);
+    assert_true(mffa_memory_peak_bytes() >= before + MANY / 2);
+    mffa_memory_peak_reset();
+    assert_true(mffa_memory_peak_bytes() < before + MANY / 2);
+}
+
 static void the_memory_limit_is_no_more_than_the_machine_has(void **state) {
     (void)state;
     int64_t limit = mffa_memory_limit_bytes();
@@ -141,6 +156,7 @@ int main(void) {
         cmocka_unit_test(repeated_progress_is_no_progress),
         cmocka_unit_test(phases_are_timed_one_after_the_other),
         cmocka_unit_test(the_folder_of_a_dead_worker_is_removed_and_that_of_a_living_one_stays),
+        cmocka_unit_test(the_peak_of_memory_sees_what_was_given_back_and_starts_anew),
         cmocka_unit_test(the_memory_limit_is_no_more_than_the_machine_has),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
