@@ -8,7 +8,7 @@
 
 static world w;
 static pid_t worker;
-static char fitted[64]; /* the job whose model the tests share */
+static char fitted[64], evaluated[64]; /* the jobs whose results the tests share */
 
 #define TINY "side 64 blocks 1 ratio 0.1"
 
@@ -31,6 +31,7 @@ static void a_pipeline_without_fine_tuning_fits_and_evaluates(void **state) {
     world_check_manifest(&w, fit);
     world_check_manifest(&w, evaluate);
     memcpy(fitted, fit, sizeof fitted);
+    memcpy(evaluated, evaluate, sizeof evaluated);
     assert_string_equal(mffa_test_field(&w.redis, fit, "train_images"), "6");
     assert_string_equal(mffa_test_field(&w.redis, evaluate, "images"), "7");
     assert_true(strtod(mffa_test_field(&w.redis, evaluate, "image_auroc"), NULL) >= .5);
@@ -53,6 +54,18 @@ static void the_record_holds_the_summary_as_it_lies_in_storage(void **state) {
     assert_ok(mffa_buf_read_file(&file, path, 1 << 20, &err));
     assert_int_equal(mffa_reply_bytes(reply).len, file.len);
     assert_memory_equal(mffa_reply_bytes(reply).ptr, file.ptr, file.len);
+}
+
+static void python_opens_the_results_and_computes_the_same_figures(void **state) {
+    (void)state;
+    char fit[512];
+    if (system("python3 -c 'import msgpack, safetensors, sklearn' 2>/dev/null") != 0) {
+        print_message("skipped: python3 with msgpack, safetensors and scikit-learn is not installed (./run test brings them)\n");
+        skip();
+    }
+    snprintf(fit, sizeof fit, "%s", mffa_test_field(&w.redis, fitted, "result") + strlen("file://"));
+    world_shell("python3 '" MFFA_TEST_SCRIPTS "/check_results.py' '%s' '%s' '%s/dataset'", fit,
+                mffa_test_field(&w.redis, evaluated, "result") + strlen("file://"), w.dir);
 }
 
 static void heat_maps_have_the_pictures_own_size_and_lie_in_its_tree(void **state) {
@@ -148,6 +161,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(a_pipeline_without_fine_tuning_fits_and_evaluates),
         cmocka_unit_test(the_record_holds_the_summary_as_it_lies_in_storage),
+        cmocka_unit_test(python_opens_the_results_and_computes_the_same_figures),
         cmocka_unit_test(heat_maps_have_the_pictures_own_size_and_lie_in_its_tree),
         cmocka_unit_test(a_model_is_found_by_its_run_folder_or_the_newest_below_a_prefix),
         cmocka_unit_test(scoring_again_gives_the_same_bytes),
