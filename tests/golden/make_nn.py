@@ -92,7 +92,7 @@ def check(program):
         assert not ours, f"not compared: {sorted(ours)}"
         print(f"worst {worst:.2e}, at most {BOUND:.0e} is allowed (torch {torch.__version__}, torchvision {torchvision.__version__}, "
               f"timm {timm.__version__}, double precision)")
-        sys.exit(worst > BOUND)
+        sys.exit(int(worst > BOUND))
 
 
 @torch.no_grad()
