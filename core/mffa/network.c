@@ -89,13 +89,16 @@ const mffa_network_info *mffa_network_describe(const mffa_network *n) { return &
 const mffa_device *mffa_network_device(const mffa_network *n) { return n->device; }
 const mffa_cait *mffa_network_transformer(const mffa_network *n) { return n->transformer; }
 
-mffa_stages mffa_network_stages(mffa_scope *s, const mffa_network *n, const float *images, int64_t count, int side) {
+mffa_tensor *mffa_network_input(mffa_scope *s, const float *images, int64_t count, int side) {
     static const float mean[3] = {0.485f, 0.456f, 0.406f}, deviation[3] = {0.229f, 0.224f, 0.225f};
     int64_t per_channel[4] = {1, 3, 1, 1};
     mffa_tensor *x = mffa_tensor_borrow(s, MFFA_F32, images, 4, (int64_t[]){count, 3, side, side});
     mffa_tensor *centred = mffa_sub(s, x, mffa_tensor_from(s, MFFA_F32, mean, 4, per_channel));
-    mffa_tensor *normal = mffa_div(s, centred, mffa_tensor_from(s, MFFA_F32, deviation, 4, per_channel));
-    return mffa_resnet_forward(s, n->backbone, normal, false);
+    return mffa_div(s, centred, mffa_tensor_from(s, MFFA_F32, deviation, 4, per_channel));
+}
+
+mffa_stages mffa_network_stages(mffa_scope *s, const mffa_network *n, const float *images, int64_t count, int side) {
+    return mffa_resnet_forward(s, n->backbone, mffa_network_input(s, images, count, side), false);
 }
 
 int64_t mffa_network_bytes(const mffa_network *n, int64_t count, int side, int grid) {

@@ -39,7 +39,9 @@ const mffa_network_info *mffa_network_describe(const mffa_network *n);
 /* For the rest of the pipeline; borrowed. */
 const mffa_device *mffa_network_device(const mffa_network *n);
 const mffa_cait *mffa_network_transformer(const mffa_network *n); /* NULL when blocks is 0 */
-/* images [count, 3, side, side] float32 0..1, normalised here by ImageNet's mean and deviation -> outputs of layer1..3. */
+/* images [count, 3, side, side] float32 0..1 -> the same normalised by ImageNet's mean and deviation, as a backbone wants them. */
+mffa_tensor *mffa_network_input(mffa_scope *s, const float *images, int64_t count, int side);
+/* images as above, not normalised -> outputs of layer1..3. */
 mffa_stages mffa_network_stages(mffa_scope *s, const mffa_network *n, const float *images, int64_t count, int side);
 /* Host memory that `count` images need at once: activations of the backbone, then of the transformer on grid x grid tokens. */
 int64_t mffa_network_bytes(const mffa_network *n, int64_t count, int side, int grid);
