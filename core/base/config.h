@@ -38,6 +38,8 @@ typedef struct mffa_config {
     int64_t max_image_bytes, max_image_pixels;
     /* scheduler */
     int64_t lease_ms, backoff_ms, retention_s, dead_retention_s, max_queued, reap_ms;
+    /* mffactl */
+    char *weights_mirror; /* URL of a folder with the published weights; NULL: their publishers */
     /* all */
     char *log_level;
 } mffa_config;

@@ -14,7 +14,9 @@ demo_inputs() {
   local bin=$1 profile=$2 out=$3
   if [ -z "$weights" ] && [ -d "weights/$profile" ]; then weights=weights/$profile; fi
   if [ -z "$weights" ] && [ "$profile" != small ]; then die "profile \"$profile\" needs weights: ./run weights $profile fetches them, or --weights DIR names them"; fi
-  if [ -z "$data" ] || [ -z "$weights" ]; then "$bin/mffactl" sample "$out/sample" >&2; fi
+  if [ -z "$data" ] || [ -z "$weights" ]; then
+    [ -d "$out/sample/dataset" ] && [ -d "$out/sample/weights" ] || "$bin/mffactl" sample "$out/sample" >&2 || die "the sample could not be made"
+  fi
   if [ -z "$weights" ]; then
     weights=$out/sample/weights
     say "weights: seeded random values (nothing pretrained), in $weights"
@@ -33,6 +35,7 @@ demo() {
   demo_inputs "$bin" "$profile" "$out"
   # the sample's first look takes seconds with 2 epochs; real data keeps the job's own default
   [[ $data != "$out/sample/dataset" || " $* " == *" epochs "* || " $* " == *" psg off "* ]] || set -- epochs 2 "$@"
+  export MFFA_BEAT_MS=${MFFA_BEAT_MS:-500} # a person looks on
   service_start "$bin" "$out" || die "the service did not start; the logs are in $out/log"
   trap demo_stop EXIT
   trap 'exit 130' INT TERM

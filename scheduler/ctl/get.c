@@ -1,0 +1,89 @@
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <unistd.h>
+#include "scheduler/ctl/command.h"
+#include "scheduler/ctl/progress_line.h"
+#include "worker/manifest.h"
+
+/* The folder that a done job published; freed by the caller. */
+static mffa_code result_of(const mffa_command *c, const char *id, char **url, mffa_err *err) {
+    MFFA_AUTO(mffa_queue_close_p) mffa_queue *q = NULL;
+    MFFA_AUTO(mffa_reply_close_p) mffa_reply *record = NULL;
+    mffa_span word = mffa_span_of(id);
+    mffa_code rc = mffa_command_queue(c, &q, err);
+    if (!rc) rc = mffa_queue_call(q, true, "status", &word, 1, &record, err);
+    if (rc) return rc;
+    const char *result = mffa_reply_text(mffa_reply_field(record, "result"), "");
+    if (!*result)
+        return mffa_fail(err, MFFA_EINVAL, "job %s is %s: it has published nothing; mffactl watch %s follows it", id,
+                         mffa_reply_text(mffa_reply_field(record, "state"), "unknown"), id);
+    *url = strdup(result);
+    return *url ? MFFA_OK : mffa_fail(err, MFFA_ENOMEM, "out of memory");
+}
+
+static mffa_code open_target(const char *dir, mffa_store **out, mffa_err *err) {
+    char here[PATH_MAX] = "";
+    MFFA_AUTO(mffa_buf_done) mffa_buf url = {0};
+    if (*dir != '/' && !getcwd(here, sizeof here)) return mffa_fail(err, MFFA_EIO, "could not tell the working folder");
+    mffa_buf_putf(&url, "file://%s%s%s", here, *dir == '/' ? "" : "/", dir);
+    mffa_code rc = mffa_buf_check(&url, err);
+    return rc ? rc : mffa_store_open(mffa_buf_text(&url), out, err);
+}
+
+static bool has_it(mffa_store *target, const mffa_manifest_object *o) {
+    MFFA_AUTO(mffa_free_p) char *path = NULL;
+    char sha256[MFFA_SHA256_HEX];
+    int64_t bytes = 0;
+    return !mffa_store_head(target, o->key, &bytes, NULL, NULL) && bytes == o->bytes && !mffa_store_local(target, o->key, &path, NULL) &&
+           !mffa_sha256_file(path, sha256, NULL) && strcmp(sha256, o->sha256) == 0;
+}
+
+static mffa_code fetch(mffa_store *from, mffa_store *target, const mffa_manifest_object *o, mffa_err *err) {
+    MFFA_AUTO(mffa_free_p) char *path = NULL;
+    char sha256[MFFA_SHA256_HEX];
+    mffa_code rc = mffa_store_local(from, o->key, &path, err);
+    if (!rc) rc = mffa_sha256_file(path, sha256, err);
+    if (!rc && strcmp(sha256, o->sha256) != 0)
+        rc = mffa_fail(err, MFFA_EINVAL, "\"%s/%s\" is not what its manifest says (sha256 %.12s, found %.12s): it was changed after it was made",
+                       mffa_store_url(from), o->key, o->sha256, sha256);
+    return rc ? rc : mffa_store_put_file(target, o->key, path, MFFA_PUT_REPLACE, err);
+}
+
+static mffa_code fetch_all(mffa_store *from, mffa_store *target, const mffa_manifest *m, int64_t *kept, int64_t *bytes, mffa_err *err) {
+    mffa_progress_line line;
+    mffa_code rc = MFFA_OK;
+    mffa_progress_line_init(&line, stdout, "get");
+    for (size_t i = 0; !rc && i < m->count; i++) {
+        const mffa_manifest_object *o = &m->objects[i];
+        rc = mffa_key_check(o->key, err); /* before it is looked for on this disk */
+        if (rc) break;
+        if (has_it(target, o)) ++*kept;
+        else rc = fetch(from, target, o, err);
+        *bytes += o->bytes;
+        if (!rc) mffa_progress_line_show(&line, "objects", (int64_t)i + 1, (int64_t)m->count);
+    }
+    mffa_progress_line_end(&line, !rc);
+    return rc;
+}
+
+mffa_code mffa_command_get(const mffa_command *c, mffa_err *err) {
+    MFFA_AUTO(mffa_free_p) char *url = NULL;
+    MFFA_AUTO(mffa_store_close_p) mffa_store *from = NULL;
+    MFFA_AUTO(mffa_store_close_p) mffa_store *target = NULL;
+    MFFA_AUTO(mffa_manifest_done) mffa_manifest m = {0};
+    MFFA_AUTO(mffa_buf_done) mffa_buf text = {0};
+    int64_t kept = 0, bytes = 0;
+    if (c->count != 2) return mffa_fail(err, MFFA_EINVAL, "get needs a job and a folder: mffactl get ID|URL DIR");
+    mffa_code rc = MFFA_OK;
+    if (!strstr(c->words[0], "://")) rc = result_of(c, c->words[0], &url, err);
+    if (!rc) rc = mffa_store_open(url ? url : c->words[0], &from, err);
+    if (!rc) rc = mffa_manifest_read(from, "", &m, err);
+    if (!rc) rc = open_target(c->words[1], &target, err);
+    if (!rc) rc = fetch_all(from, target, &m, &kept, &bytes, err);
+    if (!rc) rc = mffa_manifest_write(&m, &text, err);
+    if (!rc) rc = mffa_store_put(target, MFFA_MANIFEST_KEY, mffa_buf_span(&text), MFFA_PUT_REPLACE, err);
+    if (rc) return rc;
+    printf("%zu objects, %.1f MB in %s (%lld were there already)\n", m.count, (double)bytes / 1e6, c->words[1], (long long)kept);
+    return MFFA_OK;
+}

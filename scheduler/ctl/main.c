@@ -1,0 +1,48 @@
+/* mffactl: what redis-cli can do with more comfort, and what it cannot. */
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include "scheduler/ctl/command.h"
+
+static const struct {
+    const char *name, *words, *help;
+    mffa_code (*run)(const mffa_command *c, mffa_err *err);
+} commands[] = {
+    {"submit", "KIND FIELD VALUE...", "submit a job, with the same words as redis-cli FCALL mffa_submit 0; prints its ids", mffa_command_submit},
+    {"watch", "ID...", "follow jobs to their end; exits 0 if all are done", mffa_command_watch},
+    {"get", "ID|URL DIR", "fetch what a done job published into a folder, every object checked against the manifest", mffa_command_get},
+    {"sample", "DIR [train N] [good N] [defects N] [side N] [seed N]", "make a small data set and random weights to try everything with",
+     mffa_command_sample},
+    {"weights", "small|paper DIR", "fetch the published weights of a profile into a folder", mffa_command_weights},
+    {"settings", "[--markdown]", "list every setting of the programs", mffa_command_settings},
+};
+
+static void print_commands(mffa_buf *out) {
+    mffa_buf_puts(out, "mffactl COMMAND ...\n\n");
+    for (size_t i = 0; i < MFFA_COUNT(commands); i++) mffa_buf_putf(out, "  %s %s\n      %s\n", commands[i].name, commands[i].words, commands[i].help);
+    mffa_buf_puts(out, "  version\n      print the version\n");
+}
+
+static mffa_code run(const mffa_command *c, const char *name, mffa_err *err) {
+    for (size_t i = 0; i < MFFA_COUNT(commands); i++)
+        if (strcmp(commands[i].name, name) == 0) return commands[i].run(c, err);
+    return mffa_fail(err, MFFA_EINVAL, "there is no command \"%s\": mffactl --help lists them", name);
+}
+
+int main(int argc, char **argv) {
+    MFFA_AUTO(mffa_buf_done) mffa_buf usage = {0};
+    MFFA_AUTO(mffa_config_done) mffa_config config = {0};
+    mffa_err err = {0};
+    int left = 0;
+    bool markdown = argc == 3 && strcmp(argv[1], "settings") == 0 && strcmp(argv[2], "--markdown") == 0; /* not a setting's flag */
+    signal(SIGPIPE, SIG_IGN);
+    print_commands(&usage);
+    mffa_code rc = markdown ? (left = 2, mffa_config_load_env(&config, MFFA_CTL, &err))
+                            : mffa_config_load(&config, MFFA_CTL, mffa_buf_text(&usage), argc, argv, &left, &err);
+    if (!rc && (left == 0 || strcmp(argv[1], "help") == 0)) return fputs(mffa_buf_text(&usage), left ? stdout : stderr), left ? 0 : 2;
+    if (!rc && strcmp(argv[1], "version") == 0) return puts(MFFA_VERSION), 0;
+    if (!rc) rc = run(&(mffa_command){.config = &config, .count = left - 1, .words = argv + 2}, argv[1], &err);
+    if (!rc && fflush(stdout) != 0) rc = mffa_fail(&err, MFFA_EIO, "could not write the answer");
+    if (rc && *err.msg) fprintf(stderr, "mffactl: %s\n", err.msg);
+    return rc == MFFA_OK ? 0 : rc == MFFA_ECANCELLED ? 130 : 1;
+}
