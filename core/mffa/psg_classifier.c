@@ -138,8 +138,8 @@ mffa_tensor *mffa_classifier_momentum(mffa_scope *s, mffa_classifier *c, size_t 
 
 /* ---- the tuned backbone ---- */
 
-static const mffa_tensor *tuned(const mffa_classifier *c, const char *name) {
-    const char *prefix = mffa_resnet_describe(c->backbone)->prefix;
+/* By its name in the file of that prefix; NULL: not one of the backbone's. */
+static const mffa_tensor *tuned(const mffa_classifier *c, const char *prefix, const char *name) {
     for (size_t i = 0; i < mffa_resnet_count(c->backbone); i++)
         if (!strncmp(name, prefix, strlen(prefix)) && !strcmp(name + strlen(prefix), c->tensors[i]->name)) return c->tensors[i]->value;
     return NULL;
@@ -161,36 +161,37 @@ static mffa_code put(mffa_st_writer *w, mffa_scope *s, const saved *t, mffa_err 
 }
 
 /* A file wants its wider types first; within a type the order of the file before. */
-static size_t arrange(const mffa_classifier *c, const mffa_safetensors *f, saved *list) {
+static size_t arrange(const mffa_classifier *c, const mffa_weights *like, saved *list) {
+    const mffa_safetensors *f = mffa_weights_file(like);
     size_t n = 0;
     for (size_t bytes = 8; bytes; bytes /= 2)
         for (size_t i = 0; i < mffa_safetensors_count(f); i++) {
             const mffa_st_tensor *was = mffa_safetensors_at(f, i);
-            const mffa_tensor *now = tuned(c, was->name);
+            const mffa_tensor *now = tuned(c, mffa_weights_describe(like)->prefix, was->name);
             saved t = {was, now, now ? MFFA_F32 : was->dtype};
             if (mffa_dtype_bytes(t.dtype) == bytes) list[n++] = t;
         }
     return n;
 }
 
-static mffa_code write_backbone(mffa_classifier *c, const mffa_safetensors *f, mffa_st_writer *w, mffa_err *err) {
+static mffa_code write_backbone(const mffa_classifier *c, const mffa_weights *like, mffa_st_writer *w, mffa_err *err) {
     MFFA_AUTO(mffa_scope_close_p) mffa_scope *s = mffa_scope_open(c->device, MFFA_GRAD);
-    MFFA_AUTO(mffa_free_p) saved *list = mffa_alloc_array(mffa_safetensors_count(f), sizeof *list);
+    MFFA_AUTO(mffa_free_p) saved *list = mffa_alloc_array(mffa_safetensors_count(mffa_weights_file(like)), sizeof *list);
     if (!list) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
-    size_t n = arrange(c, f, list);
+    size_t n = arrange(c, like, list);
     mffa_code rc = MFFA_OK;
     for (size_t i = 0; !rc && i < n; i++) rc = mffa_st_writer_declare(w, list[i].was->name, list[i].dtype, list[i].was->rank, list[i].was->shape, err);
     for (size_t i = 0; !rc && i < n; i++) rc = put(w, s, &list[i], err);
     return rc ? rc : mffa_st_writer_finish(w, err);
 }
 
-mffa_code mffa_classifier_save_backbone(mffa_classifier *c, const char *like, const char *path, mffa_err *err) {
-    MFFA_AUTO(mffa_safetensors_close_p) mffa_safetensors *f = NULL;
+mffa_code mffa_classifier_save_backbone(const mffa_classifier *c, const char *like, const char *path, mffa_err *err) {
+    MFFA_AUTO(mffa_weights_close_p) mffa_weights *from = NULL;
     MFFA_AUTO(mffa_st_writer_close_p) mffa_st_writer *w = NULL;
-    mffa_code rc = mffa_safetensors_open(like, &f, err);
+    mffa_code rc = mffa_weights_open(like, &from, err);
     if (!rc) rc = mffa_st_writer_open(path, &w, err);
     if (rc) return rc;
-    rc = write_backbone(c, f, w, err);
+    rc = write_backbone(c, from, w, err);
     if (rc) unlink(path);
     return rc;
 }

@@ -35,6 +35,6 @@ MFFA_MUST_USE mffa_code mffa_classifier_step(mffa_classifier *c, const float *im
 mffa_tensor *mffa_classifier_momentum(mffa_scope *s, mffa_classifier *c, size_t i);
 /* The backbone as safetensors at path: every tensor of `like` (the file that it came from) under the same name, tuned ones as float32,
  * others (fc, counters) as they are there. Removes what it wrote when it fails. */
-MFFA_MUST_USE mffa_code mffa_classifier_save_backbone(mffa_classifier *c, const char *like, const char *path, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_classifier_save_backbone(const mffa_classifier *c, const char *like, const char *path, mffa_err *err);
 
 #endif
