@@ -67,12 +67,14 @@ static mffa_code record_hash(const folder *f, const char *file, const char *sha2
     return MFFA_OK;
 }
 
-static mffa_code check_hash(const folder *f, const published *p, const char *path, mffa_err *err) {
-    char sha256[MFFA_SHA256_HEX], known[MFFA_SHA256_HEX] = "";
+/* sha256: of the file; *new_one: nothing is known that it could be compared with. */
+static mffa_code check_hash(const folder *f, const published *p, const char *path, char sha256[MFFA_SHA256_HEX], bool *new_one, mffa_err *err) {
+    char known[MFFA_SHA256_HEX] = "";
     mffa_code rc = mffa_sha256_file(path, sha256, err);
     if (!rc && !p->digits) rc = recorded_hash(f, p->file, known, err);
     if (rc) return rc;
-    if (!p->digits && !*known) return record_hash(f, p->file, sha256, err);
+    *new_one = !p->digits && !*known;
+    if (*new_one) return MFFA_OK;
     const char *wanted = p->digits ? p->digits : known;
     if (strncmp(sha256, wanted, strlen(wanted)) == 0) return MFFA_OK;
     return mffa_fail(err, MFFA_EINVAL, "\"%s\" is not the published %s: its SHA-256 begins with %.8s, %.8s is expected; remove it and try again", path,
@@ -123,25 +125,33 @@ static mffa_code fetch(folder *f, const published *p, const char *path, mffa_err
     return rc ? mffa_fail(err, rc, "%s; where another machine reaches it, put it as \"%s\" into \"%s\" and type this again", why.msg, p->file, f->dir) : MFFA_OK;
 }
 
+/* source becomes `ready`; its hash is recorded once it has turned out to be what it should be. */
+static mffa_code check_and_take_in(const folder *f, const published *p, const char *source, const char *ready, mffa_err *err) {
+    char sha256[MFFA_SHA256_HEX];
+    bool new_one = false;
+    mffa_code rc = check_hash(f, p, source, sha256, &new_one, err);
+    if (!rc) rc = strcmp(source, ready) == 0 ? check_kind(p, ready, err) : take_in(p, source, ready, err);
+    return !rc && new_one ? record_hash(f, p->file, sha256, err) : rc;
+}
+
 static mffa_code provide(folder *f, const published *p, mffa_err *err) {
     MFFA_AUTO(mffa_free_p) char *ready = path_in(f, p->becomes);
     MFFA_AUTO(mffa_free_p) char *put_there = path_in(f, p->file);
     MFFA_AUTO(mffa_free_p) char *fetched = NULL;
     if (!ready || !put_there || asprintf(&fetched, "%s.fetched", ready) < 0) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
-    bool converted = strcmp(p->becomes, p->file) != 0;
-    if (exists(ready)) {
-        mffa_code rc = check_kind(p, ready, err);
-        if (!rc && !converted) rc = check_hash(f, p, ready, err);
+    bool converted = strcmp(p->becomes, p->file) != 0, there = exists(put_there);
+    mffa_code rc = MFFA_OK;
+    if (converted && exists(ready)) { /* its source is gone: only its kind can be checked */
+        rc = check_kind(p, ready, err);
         if (!rc) printf("%s is there already\n", ready);
         return rc;
     }
-    bool there = exists(put_there);
     const char *source = there ? put_there : fetched;
-    mffa_code rc = there ? MFFA_OK : fetch(f, p, fetched, err);
-    if (!rc) rc = check_hash(f, p, source, err);
-    if (!rc) rc = take_in(p, source, ready, err);
+    if (!there) rc = fetch(f, p, fetched, err);
+    if (!rc) rc = check_and_take_in(f, p, source, ready, err);
     if (rc && !there) (void)unlink(fetched);
-    if (!rc) printf("%s: from %s%s\n", ready, p->file, p->digits ? ", its hash is the publisher's" : "");
+    if (!rc && there && !converted) printf("%s is there already\n", ready);
+    else if (!rc) printf("%s: from %s%s\n", ready, p->file, p->digits ? ", its hash is the publisher's" : "");
     return rc;
 }
 
