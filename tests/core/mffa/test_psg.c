@@ -133,7 +133,8 @@ static mffa_code texture(void *ctx, int64_t i, int side, float *out, mffa_err *e
     for (int p = 0; p < 3; p++)
         for (int y = 0; y < side; y++)
             for (int x = 0; x < side; x++, out++) {
-                double wave = sin(.11 * x + .05 * y + phase[0]) + sin(.21 * y - .08 * x + phase[1]) + .5 * sin(.33 * x + phase[2] + p) + .5 * sin(.29 * y + phase[3]);
+                double wave = sin(.11 * x + .05 * y + phase[0]) + sin(.21 * y - .08 * x + phase[1]) + .5 * sin(.33 * x + phase[2] + p) +
+                              .5 * sin(.29 * y + phase[3]);
                 *out = (float)fmin(fmax((.5 + .12 * wave) * tint[p] + .01 * mffa_rng_normal(&r), 0), 1);
             }
     return MFFA_OK;
@@ -148,8 +149,8 @@ static mffa_psg_params few(void) {
 
 static mffa_source textures(int64_t count) { return (mffa_source){.count = count, .load = texture}; }
 
-static mffa_code run(const mffa_psg_params *p, const char *out, const mffa_psg_hooks *hooks, const mffa_progress *progress, mffa_psg_result *result,
-                     mffa_err *err) {
+static mffa_code run(const mffa_psg_params *p, const char *out, const mffa_psg_hooks *hooks, const mffa_progress *progress,
+                     mffa_psg_result *result, mffa_err *err) {
     mffa_source train = textures(PICTURES);
     return mffa_psg_finetune(FOUR, &options, p, &train, out, hooks, progress, result, err);
 }
@@ -372,7 +373,8 @@ static void parameters_out_of_range_are_refused(void **state) {
     (void)state;
     mffa_psg_result result;
     mffa_err err = {0};
-    static const char *const what[] = {"side is 100", "epochs is 0", "batch is 0", "learning_rate is nan", "momentum is 1", "weight_decay is -1"};
+    static const char *const what[] = {"side is 100",          "epochs is 0",   "batch is 0",
+                                       "learning_rate is nan", "momentum is 1", "weight_decay is -1"};
     for (size_t k = 0; k < MFFA_COUNT(what); k++) {
         mffa_psg_params p = few();
         if (k == 0) p.side = 100;
