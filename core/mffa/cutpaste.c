@@ -75,7 +75,8 @@ static void paste(const mffa_cutpaste *c, const float *patch, int side, float *o
             double u = cosine * dx + sine * dy + c->width / 2.0, v = cosine * dy - sine * dx + c->height / 2.0;
             if (u < 0 || u >= c->width || v < 0 || v >= c->height) continue;
             for (int plane = 0; plane < 3; plane++)
-                out[((size_t)plane * side + c->to_y + y) * side + c->to_x + x] = sample(patch + (size_t)plane * c->width * c->height, c->width, c->height, u, v);
+                out[((size_t)plane * side + c->to_y + y) * side + c->to_x + x] =
+                    sample(patch + (size_t)plane * c->width * c->height, c->width, c->height, u, v);
         }
 }
 

@@ -11,7 +11,9 @@ mffa_jitter mffa_jitter_draw(mffa_rng *r, double strength) {
 
 static float unit(float x) { return fminf(fmaxf(x, 0), 1); }
 
-static float grey(const float *rgb, int64_t count, int64_t i) { return .2989f * rgb[i] + .587f * rgb[count + i] + .114f * rgb[2 * count + i]; }
+static float grey(const float *rgb, int64_t count, int64_t i) {
+    return .2989f * rgb[i] + .587f * rgb[count + i] + .114f * rgb[2 * count + i];
+}
 
 static void brighten(float *rgb, int64_t count, float factor) {
     for (int64_t i = 0; i < 3 * count; i++) rgb[i] = unit(factor * rgb[i]);
@@ -43,7 +45,8 @@ static void turn_hue(float *rgb, int64_t count, float by) {
         float r = rgb[i], g = rgb[count + i], b = rgb[2 * count + i];
         float v = fmaxf(r, fmaxf(g, b)), spread = v - fminf(r, fminf(g, b));
         if (spread == 0) continue; /* grey has no hue */
-        float turned = hue_of(r, g, b, v, spread) + by, h = 6 * (turned - floorf(turned)), s = spread / v, sector = floorf(h), f = h - sector;
+        float turned = hue_of(r, g, b, v, spread) + by, h = 6 * (turned - floorf(turned)), s = spread / v, sector = floorf(h),
+              f = h - sector;
         float p = unit(v * (1 - s)), q = unit(v * (1 - s * f)), t = unit(v * (1 - s * (1 - f)));
         const float colour[6][3] = {{v, t, p}, {q, v, p}, {p, v, t}, {p, q, v}, {t, p, v}, {v, p, q}};
         for (int c = 0; c < 3; c++) rgb[c * count + i] = colour[(int)sector % 6][c];

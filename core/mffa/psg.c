@@ -62,7 +62,8 @@ static mffa_code find_pictures(tuning *t, mffa_err *err) {
     MFFA_AUTO(mffa_free_p) float *image = mffa_alloc_array(picture_floats(t), sizeof *image);
     t->pictures = mffa_alloc_array((size_t)t->train->count, sizeof *t->pictures);
     t->order = mffa_alloc_array((size_t)t->train->count, sizeof *t->order);
-    if (!image || !t->pictures || !t->order) return mffa_fail(err, MFFA_ENOMEM, "out of memory for %lld pictures", (long long)t->train->count);
+    if (!image || !t->pictures || !t->order)
+        return mffa_fail(err, MFFA_ENOMEM, "out of memory for %lld pictures", (long long)t->train->count);
     t->steps = (t->train->count + t->params->batch - 1) / t->params->batch; /* for the ticks until it is known */
     for (int64_t i = 0; i < t->train->count; i++) {
         mffa_err skipped = {0};
@@ -72,7 +73,8 @@ static mffa_code find_pictures(tuning *t, mffa_err *err) {
         if (rc && rc != MFFA_ESKIP) return err ? *err = skipped, rc : rc;
         if (!rc) t->pictures[t->count++] = i;
     }
-    if (!t->count) return mffa_fail(err, MFFA_EINVAL, "none of %lld training pictures could be used: 1 is needed", (long long)t->train->count);
+    if (!t->count)
+        return mffa_fail(err, MFFA_EINVAL, "none of %lld training pictures could be used: 1 is needed", (long long)t->train->count);
     t->steps = (t->count + t->params->batch - 1) / t->params->batch;
     return MFFA_OK;
 }
@@ -81,7 +83,8 @@ static mffa_code alloc_samples(tuning *t, mffa_err *err) {
     size_t samples = (size_t)((t->count + t->steps - 1) / t->steps) * MFFA_PSG_CLASSES;
     t->samples = mffa_alloc_array(samples, picture_floats(t) * sizeof *t->samples);
     t->labels = mffa_alloc_array(samples, sizeof *t->labels);
-    if (!t->samples || !t->labels) return mffa_fail(err, MFFA_ENOMEM, "out of memory for a batch of %zu samples: a smaller batch needs less", samples);
+    if (!t->samples || !t->labels)
+        return mffa_fail(err, MFFA_ENOMEM, "out of memory for a batch of %zu samples: a smaller batch needs less", samples);
     return MFFA_OK;
 }
 
@@ -158,8 +161,9 @@ static mffa_code open_net(tuning *t, const char *backbone, const mffa_network_op
     return mffa_classifier_resume(p->checkpoint, options, rates, &t->net, err);
 }
 
-mffa_code mffa_psg_finetune(const char *backbone, const mffa_network_options *options, const mffa_psg_params *params, const mffa_source *train,
-                            const char *out_path, const mffa_psg_hooks *hooks, const mffa_progress *progress, mffa_psg_result *result, mffa_err *err) {
+mffa_code mffa_psg_finetune(const char *backbone, const mffa_network_options *options, const mffa_psg_params *params,
+                            const mffa_source *train, const char *out_path, const mffa_psg_hooks *hooks, const mffa_progress *progress,
+                            mffa_psg_result *result, mffa_err *err) {
     MFFA_AUTO(tuning_done) tuning t = {.params = params, .train = train, .progress = progress, .owner.params = params};
     mffa_code rc = check(params, train, err);
     if (!rc) rc = mffa_sha256_file(backbone, t.owner.backbone_sha256, err);
@@ -172,6 +176,7 @@ mffa_code mffa_psg_finetune(const char *backbone, const mffa_network_options *op
     if (!rc) rc = tick(&t, 0, err);
     if (!rc) rc = mffa_classifier_save_backbone(&t.net, backbone, out_path, err);
     if (rc) return rc;
-    *result = (mffa_psg_result){.steps = params->epochs * t.steps, .loss = t.state.loss, .accuracy = t.state.accuracy, .resumed_epoch = resumed};
+    *result =
+        (mffa_psg_result){.steps = params->epochs * t.steps, .loss = t.state.loss, .accuracy = t.state.accuracy, .resumed_epoch = resumed};
     return MFFA_OK;
 }

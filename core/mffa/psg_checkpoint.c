@@ -102,12 +102,14 @@ mffa_code mffa_psg_checkpoint_write(const mffa_psg_owner *of, const mffa_psg_sta
 
 /* ---- reading ---- */
 
-static mffa_code get_num(const mffa_safetensors *f, const char *path, const char *key, double low, double high, double *out, mffa_err *err) {
+static mffa_code get_num(const mffa_safetensors *f, const char *path, const char *key, double low, double high, double *out,
+                         mffa_err *err) {
     const char *text = mffa_safetensors_meta(f, key);
     char *end = NULL;
     double value = text ? strtod(text, &end) : NAN;
     if (!(value >= low && value <= high) || *end)
-        return mffa_fail(err, MFFA_EINVAL, "\"%s\": \"%s\" in its metadata is \"%.40s\", expected %g to %g", path, key, text ? text : "", low, high);
+        return mffa_fail(err, MFFA_EINVAL, "\"%s\": \"%s\" in its metadata is \"%.40s\", expected %g to %g", path, key, text ? text : "",
+                         low, high);
     *out = value;
     return MFFA_OK;
 }
@@ -124,8 +126,8 @@ mffa_code mffa_psg_checkpoint_read(const mffa_psg_owner *of, mffa_psg_state *at,
     for (size_t i = 0; i < ENTRIES; i++) {
         const char *text = mffa_safetensors_meta(f, e[i].key);
         if (!text || strcmp(text, e[i].value))
-            return mffa_fail(err, MFFA_EINVAL, "the checkpoint \"%s\" has %s %.70s, this fine-tuning has %s: remove it to begin anew", path, e[i].key,
-                             text ? text : "(none)", e[i].value);
+            return mffa_fail(err, MFFA_EINVAL, "the checkpoint \"%s\" has %s %.70s, this fine-tuning has %s: remove it to begin anew", path,
+                             e[i].key, text ? text : "(none)", e[i].value);
     }
     rc = get_num(f, path, "epoch", 1, of->params->epochs, &epoch, err);
     if (!rc) rc = get_num(f, path, "loss", 0, INFINITY, &found.loss, err);

@@ -22,8 +22,8 @@ typedef struct mffa_psg_owner { /* what a checkpoint belongs to */
 
 /* Atomic: the file before stays until this one is on the disk. */
 MFFA_MUST_USE mffa_code mffa_psg_checkpoint_write(const mffa_psg_owner *of, const mffa_psg_state *at, mffa_classifier *c, mffa_err *err);
-/* Metadata of the file at params->checkpoint; the tensors are mffa_classifier_resume's. MFFA_ENOTFOUND: no file. MFFA_EINVAL: no checkpoint,
- * or another owner's, naming what differs, or one of more epochs than params wants. */
+/* Metadata of the file at params->checkpoint; the tensors are mffa_classifier_resume's. MFFA_ENOTFOUND: no file. MFFA_EINVAL: no
+ * checkpoint, or another owner's, naming what differs, or one of more epochs than params wants. */
 MFFA_MUST_USE mffa_code mffa_psg_checkpoint_read(const mffa_psg_owner *of, mffa_psg_state *at, mffa_err *err);
 
 #endif

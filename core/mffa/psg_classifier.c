@@ -16,7 +16,9 @@ void mffa_classifier_done(mffa_classifier *c) {
 
 /* ---- opening ---- */
 
-static int64_t last_width(const mffa_classifier *c) { return mffa_resnet_describe(c->backbone)->channels[mffa_resnet_stages(c->backbone) - 1]; }
+static int64_t last_width(const mffa_classifier *c) {
+    return mffa_resnet_describe(c->backbone)->channels[mffa_resnet_stages(c->backbone) - 1];
+}
 
 static mffa_tensor *draw(mffa_scope *s, mffa_rng *r, double bound, int rank, const int64_t *shape) {
     int64_t count = shape[0] * (rank == 2 ? shape[1] : 1);
@@ -66,8 +68,8 @@ static mffa_code open_optimiser(mffa_classifier *c, mffa_sgd_rates rates, mffa_e
     return mffa_scope_check(c->scope, err);
 }
 
-mffa_code mffa_classifier_open(const char *path, const mffa_network_options *options, mffa_sgd_rates rates, uint64_t seed, mffa_classifier *out,
-                               mffa_err *err) {
+mffa_code mffa_classifier_open(const char *path, const mffa_network_options *options, mffa_sgd_rates rates, uint64_t seed,
+                               mffa_classifier *out, mffa_err *err) {
     MFFA_AUTO(mffa_weights_close_p) mffa_weights *w = NULL;
     mffa_code rc = mffa_weights_open(path, &w, err);
     if (!rc) rc = open_networks(out, w, options, err);
@@ -93,7 +95,8 @@ static mffa_code load_momentum(mffa_classifier *c, const mffa_weights *w, mffa_e
     return mffa_scope_check(s, err);
 }
 
-mffa_code mffa_classifier_resume(const char *path, const mffa_network_options *options, mffa_sgd_rates rates, mffa_classifier *out, mffa_err *err) {
+mffa_code mffa_classifier_resume(const char *path, const mffa_network_options *options, mffa_sgd_rates rates, mffa_classifier *out,
+                                 mffa_err *err) {
     MFFA_AUTO(mffa_weights_close_p) mffa_weights *w = NULL;
     mffa_code rc = mffa_weights_open(path, &w, err);
     if (!rc) rc = open_networks(out, w, options, err);
@@ -111,12 +114,13 @@ static mffa_tensor *forward(mffa_scope *s, const mffa_classifier *c, const float
     return mffa_linear(s, mffa_reshape(s, pooled, 2, (int64_t[]){n, last_width(c)}), c->head_weight, c->head_bias);
 }
 
-mffa_code mffa_classifier_step(mffa_classifier *c, const float *images, const int64_t *labels, int64_t n, int side, double *loss, int64_t *right,
-                               mffa_err *err) {
+mffa_code mffa_classifier_step(mffa_classifier *c, const float *images, const int64_t *labels, int64_t n, int side, double *loss,
+                               int64_t *right, mffa_err *err) {
     MFFA_AUTO(mffa_free_p) int64_t *told = mffa_alloc_array((size_t)n, sizeof *told);
     if (!told) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     MFFA_AUTO(mffa_scope_close_p) mffa_scope *s = mffa_scope_open(c->device, MFFA_GRAD);
-    mffa_tensor *logits = forward(s, c, images, n, side), *entropy = mffa_cross_entropy(s, logits, mffa_tensor_from(s, MFFA_I64, labels, 1, &n));
+    mffa_tensor *logits = forward(s, c, images, n, side),
+                *entropy = mffa_cross_entropy(s, logits, mffa_tensor_from(s, MFFA_I64, labels, 1, &n));
     double mean = 0;
     mffa_backward(s, entropy);
     mffa_sgd_step(s, c->optimiser);
@@ -180,7 +184,8 @@ static mffa_code write_backbone(const mffa_classifier *c, const mffa_weights *li
     if (!list) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     size_t n = arrange(c, like, list);
     mffa_code rc = MFFA_OK;
-    for (size_t i = 0; !rc && i < n; i++) rc = mffa_st_writer_declare(w, list[i].was->name, list[i].dtype, list[i].was->rank, list[i].was->shape, err);
+    for (size_t i = 0; !rc && i < n; i++)
+        rc = mffa_st_writer_declare(w, list[i].was->name, list[i].dtype, list[i].was->rank, list[i].was->shape, err);
     for (size_t i = 0; !rc && i < n; i++) rc = put(w, s, &list[i], err);
     return rc ? rc : mffa_st_writer_finish(w, err);
 }

@@ -23,14 +23,14 @@ typedef struct mffa_classifier {
 MFFA_MUST_USE mffa_code mffa_classifier_open(const char *path, const mffa_network_options *options, mffa_sgd_rates rates, uint64_t seed,
                                              mffa_classifier *out, mffa_err *err);
 /* path: a checkpoint, which is a backbone with "head.*" and "momentum.*" beside it (psg_checkpoint.h). */
-MFFA_MUST_USE mffa_code mffa_classifier_resume(const char *path, const mffa_network_options *options, mffa_sgd_rates rates, mffa_classifier *out,
-                                               mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_classifier_resume(const char *path, const mffa_network_options *options, mffa_sgd_rates rates,
+                                               mffa_classifier *out, mffa_err *err);
 void mffa_classifier_done(mffa_classifier *c);
 
 /* One step of the optimiser on images [n, 3, side, side] float32 in 0..1 with labels [n]; BatchNorm by the batch. loss: mean cross
  * entropy before the step; right: how many of the n were told correctly then. */
-MFFA_MUST_USE mffa_code mffa_classifier_step(mffa_classifier *c, const float *images, const int64_t *labels, int64_t n, int side, double *loss,
-                                             int64_t *right, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_classifier_step(mffa_classifier *c, const float *images, const int64_t *labels, int64_t n, int side,
+                                             double *loss, int64_t *right, mffa_err *err);
 /* The momentum of tensor i, a tensor of s; NULL for a running statistic. */
 mffa_tensor *mffa_classifier_momentum(mffa_scope *s, mffa_classifier *c, size_t i);
 /* The backbone as safetensors at path: every tensor of `like` (the file that it came from) under the same name, tuned ones as float32,

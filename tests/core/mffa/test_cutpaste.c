@@ -21,7 +21,8 @@ static void uniform(const char *what, double *v, double low, double high) {
         double expected = (v[i] - low) / (high - low);
         most = fmax(most, fmax(fabs(expected - (double)i / DRAWS), fabs(expected - (i + 1.0) / DRAWS)));
     }
-    if (most > 1.95 / sqrt(DRAWS)) fail_msg("%s is %.4f away from uniform in [%g, %g], allowed are %.4f", what, most, low, high, 1.95 / sqrt(DRAWS));
+    if (most > 1.95 / sqrt(DRAWS))
+        fail_msg("%s is %.4f away from uniform in [%g, %g], allowed are %.4f", what, most, low, high, 1.95 / sqrt(DRAWS));
 }
 
 static void uncorrelated(const char *what, const double *a, const double *b) {
@@ -72,7 +73,8 @@ static void places_and_colours_are_uniform(void) {
     }
     for (int i = 0, seen = 0; i < 256; i++) {
         seen += orders[i] > 0;
-        if (orders[i] && fabs(orders[i] - DRAWS / 24.0) > 4 * sqrt(DRAWS / 24.0)) fail_msg("an order was drawn %d times of %d", orders[i], DRAWS);
+        if (orders[i] && fabs(orders[i] - DRAWS / 24.0) > 4 * sqrt(DRAWS / 24.0))
+            fail_msg("an order was drawn %d times of %d", orders[i], DRAWS);
         if (i == 255) assert_int_equal(seen, 24);
     }
 }
@@ -154,7 +156,8 @@ static void a_patch_is_the_pictures_own(void **state) {
         for (int p = 0; p < 3; p++)
             for (int y = 0; y < c.height; y++)
                 for (int x = 0; x < c.width; x++)
-                    assert_float_equal(out[p * PIXELS + (c.to_y + y) * SIDE + c.to_x + x], image[p * PIXELS + (c.from_y + y) * SIDE + c.from_x + x], 1e-6);
+                    assert_float_equal(out[p * PIXELS + (c.to_y + y) * SIDE + c.to_x + x],
+                                       image[p * PIXELS + (c.from_y + y) * SIDE + c.from_x + x], 1e-6);
     }
 }
 
@@ -171,10 +174,12 @@ static void pixels_outside_the_patch_stay(void **state) {
         for (int i = 0; i < 3 * PIXELS; i++) {
             if (!in_box(&c, i % SIDE, i % PIXELS / SIDE)) assert_memory_equal(&out[i], &image[i], sizeof *out);
             assert_true(out[i] >= 0 && out[i] <= 1);
-            changed += i < PIXELS && (out[i] != image[i] || out[i + PIXELS] != image[i + PIXELS] || out[i + 2 * PIXELS] != image[i + 2 * PIXELS]);
+            changed +=
+                i < PIXELS && (out[i] != image[i] || out[i + PIXELS] != image[i + PIXELS] || out[i + 2 * PIXELS] != image[i + 2 * PIXELS]);
         }
         /* the turned patch covers its area of pixels, but for its rim */
-        if (abs(changed - c.width * c.height) > (c.angle == 0 ? 0 : c.width + c.height)) fail_msg("%d x %d changed %d pixels", c.width, c.height, changed);
+        if (abs(changed - c.width * c.height) > (c.angle == 0 ? 0 : c.width + c.height))
+            fail_msg("%d x %d changed %d pixels", c.width, c.height, changed);
     }
 }
 
@@ -190,12 +195,21 @@ static void a_scar_is_turned_by_its_angle(void **state) {
     static const double angles[] = {-45, -20, 0, 30, 45};
     for (size_t k = 0; k < MFFA_COUNT(angles); k++) {
         double turn = angles[k] * M_PI / 180;
-        mffa_cutpaste c = {.width = 10, .height = 24, .from_x = 50, .from_y = 60, .angle = angles[k], .box_width = 29, .box_height = 29, .to_x = 5, .to_y = 9,
+        mffa_cutpaste c = {.width = 10,
+                           .height = 24,
+                           .from_x = 50,
+                           .from_y = 60,
+                           .angle = angles[k],
+                           .box_width = 29,
+                           .box_height = 29,
+                           .to_x = 5,
+                           .to_y = 9,
                            .jitter = neutral};
         assert_ok(mffa_cutpaste_apply(&c, image, SIDE, out, &err));
         for (int i = -4; i <= 4; i++) /* along and across the scar, from the box's centre pixel */
             for (int j = -11; j <= 11; j++) {
-                int x = c.to_x + 14 + (int)lround(cos(turn) * i - sin(turn) * j), y = c.to_y + 14 + (int)lround(sin(turn) * i + cos(turn) * j);
+                int x = c.to_x + 14 + (int)lround(cos(turn) * i - sin(turn) * j),
+                    y = c.to_y + 14 + (int)lround(sin(turn) * i + cos(turn) * j);
                 double from_x = out[y * SIDE + x] * SIDE, from_y = out[PIXELS + y * SIDE + x] * SIDE;
                 assert_true(fabs(from_x - (54.5 + i)) <= .75 && fabs(from_y - (71.5 + j)) <= .75);
             }
