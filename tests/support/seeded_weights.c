@@ -17,7 +17,7 @@ void mffa_test_seeded(const char *name, float mid, float span, float *out, int64
 }
 
 typedef struct tensor {
-    char name[64];
+    char name[96];
     int rank;
     int64_t shape[4];
 } tensor;
