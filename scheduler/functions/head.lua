@@ -49,7 +49,7 @@ local function plan() return { wakes = {} } end
 local function put(p, ...) p[#p + 1] = { ... } end
 local function commit(p)
   for i = 1, #p do
-    if not redis.acl_check_cmd(p[i][1], p[i][2]) then
+    if not redis.acl_check_cmd(unpack(p[i])) then -- whole: Redis 8 counts the arguments
       error({ refusal = string.format("NOPERM this user may not %s '%s': nothing was changed", p[i][1], p[i][2]) })
     end
   end
