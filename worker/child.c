@@ -17,6 +17,7 @@ static _Noreturn void become_executor(int fd, pid_t supervisor, char *folder, ch
     prctl(PR_SET_PDEATHSIG, SIGKILL);
     if (getppid() != supervisor) _exit(1); /* it died before the line above */
     fcntl(fd, F_SETFD, 0);
+    setenv("OMP_WAIT_POLICY", "passive", 0); /* threads that spin while a neighbour has their core take twice as long */
     execv("/proc/self/exe", argv);
     _exit(127);
 }
