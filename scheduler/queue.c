@@ -250,8 +250,9 @@ static mffa_code call_run(mffa_queue *q, const char *verb, const mffa_lease *l, 
 
 mffa_code mffa_queue_beat(mffa_queue *q, const mffa_lease *l, const mffa_beat *b, mffa_verdict *out, mffa_err *err) {
     char done[24], total[24], rate[40] = "", eta[24] = "";
-    mffa_span args[10];
+    mffa_span args[12];
     size_t n = 0;
+    if (b->inputs) put_option(args, &n, "inputs", b->inputs);
     if (*b->phase) {
         snprintf(done, sizeof done, "%lld", (long long)b->done);
         snprintf(total, sizeof total, "%lld", (long long)b->total);

@@ -76,6 +76,7 @@ typedef struct mffa_beat {
     int64_t done, total;
     double rate; /* per second */
     int64_t eta_s; /* -1: unknown */
+    const char *inputs; /* hash of the inputs as this run found them, "" or NULL: not known yet */
 } mffa_beat;
 MFFA_MUST_USE mffa_code mffa_queue_beat(mffa_queue *q, const mffa_lease *l, const mffa_beat *b, mffa_verdict *out, mffa_err *err);
 /* Publish: result (URL of the run folder) and facts (flat name, value list: headline figures as plain fields, "summary" as msgpack). */

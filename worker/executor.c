@@ -81,6 +81,12 @@ static bool tick(void *ctx, const char *phase, int64_t done, int64_t total) {
     return true;
 }
 
+static void listed(void *ctx, const char *inputs_sha256) {
+    mffa_json *m = message("inputs");
+    mffa_json_set(m, "sha256", mffa_json_of_text(inputs_sha256));
+    tell(ctx, m);
+}
+
 static mffa_json *hex_text(const mffa_buf *b) {
     MFFA_AUTO(mffa_buf_done) mffa_buf hex = {0};
     for (size_t i = 0; i < b->len; i++) mffa_buf_putf(&hex, "%02x", (unsigned char)b->ptr[i]);
@@ -122,6 +128,7 @@ static void run(executor *x, const mffa_json *m) {
     x->phase[0] = '\0';
     mffa_work_dir_empty(x->folder);
     mffa_code rc = mffa_job_init(&j, x->engine, m, x->folder, &progress, &err);
+    j.listed = listed;
     if (!rc) rc = mffa_job_run(&j, &err);
     mffa_json *answer = rc ? failed_message(&err) : done_message(&j);
     if (rc && j.results) discard(&j);

@@ -92,7 +92,10 @@ static void hear(held_job *r) {
     if (strcmp(is, "progress") == 0)
         mffa_meter_note(&r->meter, mffa_json_text(mffa_json_get(m, "phase"), ""), mffa_json_int(mffa_json_get(m, "done"), 0),
                         mffa_json_int(mffa_json_get(m, "total"), 0), mffa_now_ms());
-    else if (strcmp(is, "done") == 0) end_with(r, say_finish, m);
+    else if (strcmp(is, "inputs") == 0) {
+        snprintf(r->meter.inputs, sizeof r->meter.inputs, "%s", mffa_json_text(mffa_json_get(m, "sha256"), ""));
+        r->h->next_beat_ms = mffa_now_ms(); /* into the record before anything can happen to this run */
+    } else if (strcmp(is, "done") == 0) end_with(r, say_finish, m);
     else if (strcmp(is, "failed") == 0) end_with(r, say_failed, m);
 }
 

@@ -59,6 +59,17 @@ mffa_code mffa_job_run(mffa_job *j, mffa_err *err) {
     return mffa_fail(err, MFFA_EUNSUPPORTED, "\"%s\" is not a kind that this worker knows: finetune, fit, evaluate, score", j->kind);
 }
 
+mffa_code mffa_job_inputs(mffa_job *j, mffa_dataset_use use, mffa_inputs *out, mffa_err *err) {
+    mffa_code rc = mffa_inputs_open(j->dataset, use, out, err);
+    if (rc) return rc;
+    const char *before = mffa_job_text(j, "inputs", NULL);
+    if (before && strcmp(before, out->sha256) != 0)
+        mffa_buf_putf(&j->note, "%sthe data set has changed since an earlier run of this job: its listing was %.12s and is %.12s",
+                      j->note.len ? "; " : "", before, out->sha256);
+    if (j->listed) j->listed(j->outer->ctx, out->sha256);
+    return mffa_buf_check(&j->note, err);
+}
+
 char *mffa_job_path(const mffa_job *j, const char *name) { return mffa_url_join(j->folder, name); }
 
 mffa_summary mffa_job_summary(const mffa_job *j) {

@@ -5,6 +5,7 @@
 
 #include "core/base/progress.h"
 #include "worker/engine.h"
+#include "worker/inputs.h"
 #include "worker/results.h"
 #include "worker/summary.h"
 
@@ -17,12 +18,13 @@ typedef struct mffa_job {
     const char *folder;           /* of files in the making, this job's alone */
     mffa_progress progress;       /* goes to the supervisor, and into timings */
     const mffa_progress *outer;
+    void (*listed)(void *ctx, const char *inputs_sha256); /* hears of the data set as this run found it; ctx is outer's; NULL: nobody */
     mffa_store *dataset, *output;
     mffa_results *results;
     bool skip_bad;                /* on_bad_image */
     mffa_skipped skipped;
     mffa_timings timings;
-    mffa_buf note;                /* which runs the references were resolved to */
+    mffa_buf note;                /* for people: which runs the references were resolved to, that the data set has changed */
     mffa_facts facts;
 } mffa_job;
 
@@ -45,6 +47,8 @@ MFFA_MUST_USE mffa_code mffa_job_choice(const mffa_job *j, const char *name, con
 MFFA_MUST_USE mffa_code mffa_job_profile(const mffa_job *j, mffa_profile *out, mffa_err *err);
 /* MFFA_EDENIED when jobs may not name this URL. */
 MFFA_MUST_USE mffa_code mffa_job_allows(const mffa_job *j, const char *name, const char *url, mffa_err *err);
+/* The data set sorted out. That it differs from what an earlier run of this job found is noted. */
+MFFA_MUST_USE mffa_code mffa_job_inputs(mffa_job *j, mffa_dataset_use use, mffa_inputs *out, mffa_err *err);
 /* A path in the job's folder; freed by the caller; NULL out of memory. */
 char *mffa_job_path(const mffa_job *j, const char *name);
 /* The summary's parts that every kind has. */

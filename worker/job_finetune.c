@@ -103,7 +103,7 @@ mffa_code mffa_job_finetune(mffa_job *j, mffa_err *err) {
     MFFA_AUTO(tuning_done) tuning t = {0};
     mffa_psg_params params;
     mffa_code rc = read_params(j, &params, err);
-    if (!rc) rc = mffa_inputs_open(j->dataset, MFFA_USE_TRAIN, &t.inputs, err);
+    if (!rc) rc = mffa_job_inputs(j, MFFA_USE_TRAIN, &t.inputs, err);
     if (!rc) rc = mffa_pretrained_recognised(j, MFFA_NEED_BACKBONE, &t.weights, err);
     if (!rc) rc = mffa_training_init(&t.training, j, t.inputs.set, err);
     if (!rc && !(t.out_path = mffa_job_path(j, "backbone.safetensors"))) rc = mffa_fail(err, MFFA_ENOMEM, "out of memory");

@@ -90,7 +90,7 @@ mffa_code mffa_job_fit(mffa_job *j, mffa_err *err) {
     mffa_profile p;
     mffa_network *net = NULL;
     mffa_code rc = mffa_job_profile(j, &p, err);
-    if (!rc) rc = mffa_inputs_open(j->dataset, MFFA_USE_TRAIN, &f.inputs, err);
+    if (!rc) rc = mffa_job_inputs(j, MFFA_USE_TRAIN, &f.inputs, err);
     if (!rc) rc = find_weights(&f, j, &p, err);
     if (!rc) rc = mffa_engine_network(j->engine, &f.weights.backbone, &f.weights.transformer, p.blocks, &net, err);
     if (!rc) rc = check_memory(j, net, &p, (int64_t)mffa_dataset_count(f.inputs.set), err);

@@ -16,5 +16,5 @@ mffa_beat mffa_meter_beat(const mffa_meter *m, int64_t now_ms) {
     int64_t ms = now_ms - m->began_ms, did = m->done - m->began_done;
     double rate = ms > 0 && did > 0 ? 1000.0 * (double)did / (double)ms : 0;
     int64_t eta_s = rate > 0 && m->total >= m->done ? (int64_t)((double)(m->total - m->done) / rate + .5) : -1;
-    return (mffa_beat){.phase = m->phase, .done = m->done, .total = m->total, .rate = rate, .eta_s = eta_s};
+    return (mffa_beat){.phase = m->phase, .done = m->done, .total = m->total, .rate = rate, .eta_s = eta_s, .inputs = m->inputs};
 }

@@ -51,7 +51,7 @@ static int64_t metrics_memory(const mffa_job *j) {
 mffa_code mffa_scoring_open(mffa_scoring *s, mffa_job *j, mffa_dataset_use use, mffa_err *err) {
     s->job = j;
     mffa_code rc = read_options(s, err);
-    if (!rc) rc = mffa_inputs_open(j->dataset, use, &s->inputs, err);
+    if (!rc) rc = mffa_job_inputs(j, use, &s->inputs, err);
     if (!rc) rc = open_model(s, err);
     if (rc) return rc;
     int side = mffa_model_profile(s->model)->side;

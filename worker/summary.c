@@ -151,6 +151,13 @@ static void fact(mffa_facts *f, const char *name, const char *fmt, ...) {
     mffa_buf_put(&f->texts, value, strlen(value) + 1);
 }
 
+static void text_fact(mffa_facts *f, const char *name, const char *value) {
+    enum { MOST = 1000 }; /* the record takes 1024 bytes a fact; the whole text is in the summary */
+    mffa_buf_put(&f->texts, name, strlen(name) + 1);
+    mffa_buf_put(&f->texts, value, strnlen(value, MOST));
+    mffa_buf_put(&f->texts, "", 1);
+}
+
 static void figure_fact(mffa_facts *f, const char *name, const mffa_figure *v) {
     if (v->known) fact(f, name, "%.6f", v->value);
     else fact(f, name, "none (%.50s)", v->reason);
@@ -173,6 +180,7 @@ mffa_code mffa_summary_facts(const mffa_summary *s, mffa_span packed, mffa_facts
         figure_fact(out, "aupro", &s->scoring->figures->aupro);
         figure_fact(out, "f1_max", &s->scoring->figures->f1_max);
     }
+    if (s->note) text_fact(out, "note", s->note);
     if (s->skipped->count) fact(out, "skipped", "%lld", (long long)s->skipped->count);
     fact(out, "seconds", "%.3f", (double)mffa_timings_total_ms(s->timings) / 1000);
     if (s->peak_memory_bytes) fact(out, "peak_memory_bytes", "%lld", (long long)s->peak_memory_bytes);

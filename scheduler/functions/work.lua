@@ -47,12 +47,26 @@ local function best_ready(pool, kind_list)
   return best
 end
 
--- model and backbone given as job ids become the URLs that these jobs published. Answers a sentence when one is gone.
+local function folder_of(url) return (string.match(url, '^(.-)/*$')) end
+
+-- The newest result that a done job of this kind published below a URL: its output, or its own folder there. nil: none that is known.
+local function newest_below(url, kind)
+  local folder = folder_of(url)
+  local id = string.match(folder, '/' .. kind .. '%-([^/]+)$')
+  if not id or not is_job_id(id) then return redis.call('GET', key('newest', kind .. ':' .. folder)) or nil end
+  local source = peek_at(id, 'state', 'result')
+  return source.state == 'done' and string.sub(source.result, 1, #folder + 1) == folder .. '/' and source.result or nil
+end
+
+-- model and backbone given as job ids, or as URLs above results, become the URLs that done jobs published. A URL that the queue knows
+-- nothing below stays: the worker looks. Answers a sentence when a job's result is gone.
 local function pin_references(j)
   local pinned = {}
   for _, name in ipairs({ 'model', 'backbone' }) do
     local pin = name .. '_url'
-    if j[name] and is_job_id(j[name]) and not j[pin] then
+    if j[name] and not j[pin] and not is_job_id(j[name]) then
+      add(pinned, pin, newest_below(j[name], fields[name].of))
+    elseif j[name] and not j[pin] then
       local source = peek_at(j[name], 'state', 'result')
       if source.state ~= 'done' or not source.result then
         return nil, string.format('%s %s has no result any more: submit again with a URL or another job', name, j[name])
@@ -71,6 +85,7 @@ local function job_answer(j, lease_ms)
   local given = full_fields(j.kind, j)
   for i = 1, #given do list[#list + 1] = given[i] end
   for _, name in ipairs({ 'model', 'backbone' }) do add(list, name .. '_url', j[name .. '_url'] or j[name]) end
+  add(list, 'inputs', j.inputs)
   return list
 end
 
@@ -166,10 +181,11 @@ local beat_options = {
   total = { type = 'integer', min = 0, max = 9007199254740991 },
   rate = { type = 'number', min = 0, max = 1e15 },
   eta_s = { type = 'integer', min = 0, max = 1e12 },
+  inputs = { type = 'name', bytes = 128 },
 }
 local BEAT_ORDER = { 'phase', 'done', 'total', 'rate', 'eta_s' }
 
--- beat <id> <run> <nonce> [phase] [done] [total] [rate] [eta_s]: go, cancel or drain. A job that was told to stop gets no longer lease: it
+-- beat <id> <run> <nonce> [phase] [done] [total] [rate] [eta_s] [inputs]: go, cancel or drain. A job that was told to stop gets no longer lease: it
 -- ends when the one it has runs out.
 function verbs.beat(args)
   local j = fenced(args, {})
@@ -188,6 +204,7 @@ function verbs.beat(args)
     end
     set(p, j, unpack(progress))
   end
+  if o.inputs and o.inputs ~= j.inputs then set(p, j, 'inputs', o.inputs) end
   local limit = tonumber(j.timeout or 0) * 1000
   if j.state == 'running' and limit > 0 and now - tonumber(j.started) > limit then
     set(p, j, 'state', 'cancelling', 'stop', 'timeout')
@@ -204,7 +221,7 @@ local function free_worker(p, j) put(p, 'HDEL', key('worker', j.worker), 'job', 
 
 local RESERVED = {} -- names of the record that are no fields of a kind; a fact can have neither
 local OWN_NAMES = { 'id', 'kind', 'state', 'created', 'started', 'ended', 'due', 'seq', 'run', 'nonce', 'worker', 'failures', 'lost', 'preempted', 'run_ended',
-  'reason', 'cause', 'result', 'model_url', 'backbone_url', 'phase', 'done', 'total', 'rate', 'eta_s', 'ev_at', 'stop', 'ids', 'next' }
+  'reason', 'cause', 'result', 'model_url', 'backbone_url', 'phase', 'done', 'total', 'rate', 'eta_s', 'inputs', 'ev_at', 'stop', 'ids', 'next' }
 for i = 1, #OWN_NAMES do RESERVED[OWN_NAMES[i]] = true end
 local function is_fact(name) return not RESERVED[name] and not fields[name] end
 
@@ -223,6 +240,8 @@ local function read_facts(args, first)
   return facts
 end
 
+local REFERRED = { [fields.model.of] = true, [fields.backbone.of] = true } -- kinds whose results other jobs name
+
 -- finish <id> <run> <nonce> <result> [<name> <value>...]: publishes. O(dependents).
 function verbs.finish(args)
   local j, again = fenced(args, { done = true })
@@ -233,6 +252,9 @@ function verbs.finish(args)
   free_worker(p, j)
   if #facts > 0 then set(p, j, unpack(facts)) end
   finish_as(p, j, 'done', 'result', result)
+  if REFERRED[j.kind] then
+    put(p, 'SET', key('newest', j.kind .. ':' .. folder_of(j.output)), result, 'PX', integer_text(retention_s(j, 'done') * 1000))
+  end
   if j.reason then unset(p, j, 'reason') end
   commit(p)
   return { ok = 'done' }

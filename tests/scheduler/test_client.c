@@ -113,10 +113,11 @@ static void a_job_goes_through_the_client(void **state) {
     mffa_verdict verdict = MFFA_STOP_DRAIN;
     assert_ok(mffa_queue_beat(redis.queue, &lease, &(mffa_beat){.phase = "", .eta_s = -1}, &verdict, &err));
     assert_int_equal(verdict, MFFA_GO_ON);
-    assert_ok(mffa_queue_beat(redis.queue, &lease, &(mffa_beat){"bank", 7, 9, 12345678.9, -1}, &verdict, &err));
-    assert_string_equal(mffa_test_ask(&redis, "HMGET mffa:{main}:job:%s phase done total rate eta_s", id), "bank 7 9 1.23457e+07 (nil)");
+    const mffa_beat told = {.phase = "bank", .done = 7, .total = 9, .rate = 12345678.9, .eta_s = -1, .inputs = "4f2a"};
+    assert_ok(mffa_queue_beat(redis.queue, &lease, &told, &verdict, &err));
+    assert_string_equal(mffa_test_ask(&redis, "HMGET mffa:{main}:job:%s phase done total rate eta_s inputs", id), "bank 7 9 1.23457e+07 (nil) 4f2a");
     mffa_test_fcall(&redis, "cancel %s", id);
-    assert_ok(mffa_queue_beat(redis.queue, &lease, &(mffa_beat){"bank", 8, 9, 1, 1}, &verdict, &err));
+    assert_ok(mffa_queue_beat(redis.queue, &lease, &(mffa_beat){.phase = "bank", .done = 8, .total = 9, .rate = 1, .eta_s = 1}, &verdict, &err));
     assert_int_equal(verdict, MFFA_STOP_CANCELLED);
     const mffa_span facts[] = {mffa_span_of("summary"), {"\0\1\2", 3}};
     assert_ok(mffa_queue_finish(redis.queue, &lease, "s3://plant/out/x", facts, 2, &err));

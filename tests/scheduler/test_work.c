@@ -109,6 +109,19 @@ static void a_beat_stores_progress_and_renews_the_lease(void **state) {
     assert_string_equal(mffa_test_field(&redis, id, "done"), "4");
 }
 
+static void what_a_run_found_as_inputs_is_kept_for_the_next_run(void **state) {
+    (void)state;
+    const char *id = mffa_test_fcall(&redis, "submit fit " D);
+    assert_null(strstr(mffa_test_fcall(&redis, "claim w1 " N1), " inputs "));
+    assert_string_equal(mffa_test_fcall(&redis, "beat %s 1 " N1 " inputs 4f2a", id), "go");
+    assert_string_equal(mffa_test_field(&redis, id, "inputs"), "4f2a");
+    assert_string_equal(mffa_test_fcall(&redis, "release %s 1 " N1 " preempted", id), "queued");
+    assert_non_null(strstr(mffa_test_fcall(&redis, "claim w2 " N2), " inputs 4f2a"));
+    assert_string_equal(mffa_test_fcall(&redis, "beat %s 2 " N2 " inputs 77", id), "go");
+    assert_non_null(strstr(mffa_test_ask(&redis, "FCALL_RO mffa_status 0 %s", id), " inputs 77"));
+    mffa_test_refused(&redis, "BADFIELD inputs \"a/b\" does not fit: give 1 to 128 letters, digits or . _ : -", "beat %s 2 " N2 " inputs a/b", id);
+}
+
 static void only_the_fence_of_the_present_run_is_accepted(void **state) {
     (void)state;
     char want[256];
@@ -228,6 +241,33 @@ static void a_reference_is_resolved_when_claimed_and_pinned(void **state) {
     assert_non_null(strstr(mffa_test_ask(&redis, "FCALL_RO mffa_status 0 %s", c), "model_url s3://plant/out/model/"));
 }
 
+static void a_url_above_results_stands_for_the_newest_that_a_done_job_published(void **state) {
+    (void)state;
+    char a[32], want[160];
+    snprintf(a, sizeof a, "%s", mffa_test_fcall(&redis, "submit fit dataset s3://plant/bottle output s3://plant/out/ keep 100"));
+    assert_string_equal(claim(N1), a);
+    mffa_test_fcall(&redis, "finish %s 1 " N1 " s3://plant/out/fit-%s/run-1", a, a);
+    const char *later = mffa_test_fcall(&redis, "submit fit " D);
+    assert_string_equal(claim(N2), later); /* runs, and has published nothing */
+    mffa_test_fcall(&redis, "submit score " D " model s3://plant/out pool p");
+    mffa_test_fcall(&redis, "submit score " D " model s3://plant/out/fit-%s/ pool p", a);
+    mffa_test_fcall(&redis, "submit score " D " model s3://plant/out/fit-%s pool p", later);
+    mffa_test_fcall(&redis, "submit score " D " model s3://plant pool p");
+    snprintf(want, sizeof want, " model_url s3://plant/out/fit-%s/run-1", a);
+    assert_non_null(strstr(mffa_test_fcall(&redis, "claim w2 " N3 " pool p"), want));
+    assert_non_null(strstr(mffa_test_fcall(&redis, "claim w2 " N4 " pool p"), want));
+    snprintf(want, sizeof want, " model_url s3://plant/out/fit-%s", later); /* the queue knows of nothing there: the worker looks */
+    const char *at = strstr(mffa_test_fcall(&redis, "claim w2 55555555555555555555555555555555 pool p"), want);
+    assert_true(at && strlen(at) == strlen(want));
+    assert_non_null(strstr(mffa_test_fcall(&redis, "claim w2 66666666666666666666666666666666 pool p"), " model_url s3://plant"));
+    mffa_test_fcall(&redis, "finish %s 1 " N2 " s3://plant/out/fit-%s/run-1", later, later);
+    mffa_test_fcall(&redis, "submit score " D " model s3://plant/out/ pool q");
+    snprintf(want, sizeof want, " model_url s3://plant/out/fit-%s/run-1", later);
+    assert_non_null(strstr(mffa_test_fcall(&redis, "claim w2 77777777777777777777777777777777 pool q"), want));
+    assert_true(atoi(mffa_test_ask(&redis, "TTL mffa:{main}:newest:fit:s3://plant/out")) > 600000);
+    mffa_test_check_rules(&redis);
+}
+
 static void a_reference_that_is_gone_when_claimed_fails_the_job_and_the_next_is_taken(void **state) {
     (void)state;
     char want[128];
@@ -301,6 +341,7 @@ int main(void) {
         cmocka_unit_test_setup(peek_shows_what_a_claim_would_get_and_changes_nothing, empty),
         cmocka_unit_test_setup(wrong_claims_are_refused, empty),
         cmocka_unit_test_setup(a_beat_stores_progress_and_renews_the_lease, empty),
+        cmocka_unit_test_setup(what_a_run_found_as_inputs_is_kept_for_the_next_run, empty),
         cmocka_unit_test_setup(only_the_fence_of_the_present_run_is_accepted, empty),
         cmocka_unit_test_setup(finish_publishes_once_and_its_repetition_changes_nothing, empty),
         cmocka_unit_test_setup(wrong_facts_are_refused, empty),
@@ -309,6 +350,7 @@ int main(void) {
         cmocka_unit_test_setup(a_preempted_job_keeps_its_place_and_is_never_dead, empty),
         cmocka_unit_test_setup(children_start_when_their_last_parent_is_done, empty),
         cmocka_unit_test_setup(a_reference_is_resolved_when_claimed_and_pinned, empty),
+        cmocka_unit_test_setup(a_url_above_results_stands_for_the_newest_that_a_done_job_published, empty),
         cmocka_unit_test_setup(a_reference_that_is_gone_when_claimed_fails_the_job_and_the_next_is_taken, empty),
         cmocka_unit_test_setup(a_run_that_takes_too_long_is_stopped_and_has_failed, empty),
         cmocka_unit_test_setup(events_tell_the_life_of_a_job_and_last_a_day_after_it, empty),

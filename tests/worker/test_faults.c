@@ -61,6 +61,24 @@ static void sigterm_hands_the_job_back_and_exits_0(void **state) {
     assert_int_equal(world_stop(next), 0);
 }
 
+static void a_run_on_a_data_set_that_has_changed_says_so(void **state) {
+    (void)state;
+    pid_t worker = world_worker(&w, NULL);
+    const char *id = submit_fit();
+    world_wait_phase(&w, id, "features");
+    assert_int_equal(world_stop(worker), 0);
+    world_shell("cd '%s/dataset/train/good' && cp \"$(ls | head -n 1)\" zz_late.png", w.dir);
+    pid_t next = world_worker(&w, NULL);
+    world_wait(&w, id, "done");
+    world_shell("rm '%s/dataset/train/good/zz_late.png'", w.dir);
+    assert_non_null(strstr(mffa_test_field(&w.redis, id, "note"), "the data set has changed since an earlier run of this job: its listing was "));
+    assert_string_equal(mffa_test_field(&w.redis, id, "train_images"), "25");
+    const char *same = submit_fit();
+    world_wait(&w, same, "done");
+    assert_string_equal(mffa_test_field(&w.redis, same, "note"), "");
+    assert_int_equal(world_stop(next), 0);
+}
+
 static void a_cancelled_job_stops_and_the_worker_takes_the_next(void **state) {
     (void)state;
     pid_t worker = world_worker(&w, NULL);
@@ -186,6 +204,7 @@ int main(void) {
         cmocka_unit_test_teardown(a_killed_executor_costs_one_run_and_the_job_is_done, clean),
         cmocka_unit_test_teardown(an_executor_ends_with_its_supervisor_and_another_worker_takes_the_job, clean),
         cmocka_unit_test_teardown(sigterm_hands_the_job_back_and_exits_0, clean),
+        cmocka_unit_test_teardown(a_run_on_a_data_set_that_has_changed_says_so, clean),
         cmocka_unit_test_teardown(a_cancelled_job_stops_and_the_worker_takes_the_next, clean),
         cmocka_unit_test_teardown(a_cancelled_job_whose_executor_does_not_listen_is_killed_within_6_s, clean),
         cmocka_unit_test_teardown(an_executor_that_hangs_is_killed_and_the_reason_says_so, clean),
