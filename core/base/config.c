@@ -42,7 +42,7 @@ static const row rows[] = {
     {"MFFA_BACKOFF_MS", "10000", MFFA_SCHEDULER, NUMBER, FIELD(backoff_ms), 1, 3600000, NULL, "wait before a failed job runs again; doubles with each failure, up to 10 minutes"},
     {"MFFA_RETENTION_S", "604800", MFFA_SCHEDULER, NUMBER, FIELD(retention_s), 1, 31536000, NULL, "ended jobs are kept this long"},
     {"MFFA_DEAD_RETENTION_S", "2592000", MFFA_SCHEDULER, NUMBER, FIELD(dead_retention_s), 1, 31536000, NULL, "dead jobs are kept this long"},
-    {"MFFA_MAX_QUEUED", "1000000", MFFA_SCHEDULER, NUMBER, FIELD(max_queued), 1, 100000000, NULL, "jobs that may be open (waiting or running); more are refused with FULL"},
+    {"MFFA_MAX_QUEUED", "1000000", MFFA_SCHEDULER, NUMBER, FIELD(max_queued), 1, 100000000, NULL, "jobs of a pool that may be open (waiting or running); more are refused with FULL"},
     {"MFFA_REAP_MS", "1000", MFFA_SCHEDULER, NUMBER, FIELD(reap_ms), 10, 60000, NULL, "time between looks at leases, delays and retention"},
     {"MFFA_WEIGHTS_MIRROR", NULL, MFFA_CTL, TEXT, FIELD(weights_mirror), 0, 0, NULL, "URL of a folder that has the published weights, where their publishers are not reached"},
     {"MFFA_LOG_LEVEL", "info", MFFA_ANY, CHOICE, FIELD(log_level), 0, 0, "debug|info|warn|error", "lowest level that is logged"},

@@ -32,12 +32,13 @@ function verbs.retry(args)
       refuse('PARENTENDED', '%s waits for %s and it is %s: retry %s first', j.id, parent, other.state or 'gone', other.cause or parent)
     end
   end
-  local p, cfg = plan(), read_cfg('seq', 'full', 'max_queued', 'pool:' .. pool_of(j))
+  local p, cfg = plan(), read_cfg('seq', 'full', 'max_queued')
   check_room(p, cfg, pool_of(j), 1)
   put(p, 'HINCRBY', key('cfg'), 'seq', 1)
   leave(p, j)
   unset(p, j, 'failures', 'lost', 'reason', 'ended', 'due')
   set(p, j, 'seq', integer_text(tonumber(cfg.seq or 0) + 1))
+  count_open(p, j, 1)
   if j.run then put(p, 'PERSIST', key('ev', j.id)) end
   if #waits > 0 then block(p, j, 'retry', 'yes') else start(p, j, 'retry', 'yes') end
   revive_dependents(p, j)
@@ -72,7 +73,7 @@ end
 -- pause kind|pool <name>: its jobs wait; running ones go on.
 function verbs.pause(args)
   local field = pausable(args)
-  if redis.call('HEXISTS', key('cfg'), field) == 0 and redis.call('HLEN', key('cfg')) > 2 * POOLS_MAX then
+  if redis.call('HEXISTS', key('cfg'), field) == 0 and redis.call('HLEN', key('cfg')) > POOLS_MAX then
     refuse('FULL', 'too many pools are paused: resume some first')
   end
   local p = plan()
@@ -82,8 +83,7 @@ function verbs.pause(args)
 end
 
 local function pool_names()
-  local names = {}
-  for _, field in ipairs(redis.call('HKEYS', key('cfg'))) do names[#names + 1] = string.match(field, '^pool:(.+)$') end
+  local names = redis.call('HKEYS', key('pools'))
   table.sort(names)
   return names
 end

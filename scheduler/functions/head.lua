@@ -5,7 +5,7 @@
 -- How a call works: a verb reads and checks everything first and notes its writes in a plan; `commit` asks Redis whether the caller
 -- may do each of them and only then does them all. So a refused or denied call has written nothing.
 -- While a library is loaded Redis offers it none of Lua's own functions (no pairs, no string): outside of functions there is only
--- plain language here. Time is Redis' TIME alone. States change in transitions.lua alone.
+-- plain language here. Time is Redis' TIME alone. States change in jobs.lua alone.
 
 local VERSION = 1       -- of this library; a loader replaces older ones only
 local OLDEST_CLIENT = 1 -- the oldest client (its own VERSION) that still speaks our argument order
@@ -25,6 +25,8 @@ local IDEM_TTL_MS = 86400000
 local WAKES_KEPT = 64
 local POOLS_MAX, PARENTS_MAX = 256, 64
 local FACTS_MAX, FACT_BYTES, SUMMARY_BYTES, REASON_BYTES, URL_BYTES = 64, 1024, 65536, 2000, 1024
+
+local NO_RIGHT = 'The user executing the script' -- how Redis begins when the caller's user may not do a command
 
 local ENDED = { done = true, failed = true, dead = true, cancelled = true, skipped = true, rejected = true, accepted = true }
 local HELD = { running = true, cancelling = true } -- by a worker, with a lease

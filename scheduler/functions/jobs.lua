@@ -65,6 +65,9 @@ local function leave(p, j)
   end
 end
 
+-- pools: how many jobs of a pool have not ended. O(1).
+local function count_open(p, j, by) put(p, 'HINCRBY', key('pools'), pool_of(j), by) end
+
 local function enqueue(p, j, ...)
   set(p, j, 'state', 'queued')
   put(p, 'ZADD', ready_key(j), ready_score(j), j.id)
@@ -96,6 +99,7 @@ end
 -- The end itself, without what it means for other jobs.
 local function settle(p, j, state, ...)
   leave(p, j)
+  count_open(p, j, -1)
   j.state = state
   set(p, j, 'state', state, 'ended', now, ...)
   put(p, 'ZADD', key(state), integer_text(now + retention_s(j, state) * 1000), j.id)
@@ -104,7 +108,8 @@ local function settle(p, j, state, ...)
 end
 
 local END_WORDS = { failed = 'has failed', dead = 'is dead', cancelled = 'was cancelled' }
-local KID_FIELDS = { 'state', 'kind', 'pool', 'prio', 'seq', 'due', 'keep', 'run', 'cause' }
+local KID_FIELDS = { 'state', 'kind', 'pool', 'prio', 'seq', 'due', 'keep', 'run', 'cause', 'model', 'backbone' }
+local REFERENCES = { 'model', 'backbone' } -- fields that may name a job; <field>_url is what it published
 local function kids_of(id) return redis.call('SMEMBERS', key('kids', id)) end
 local function kid(id) return peek_at(id, unpack(KID_FIELDS)) end
 
@@ -122,11 +127,14 @@ local function skip_dependents(p, j)
     end
   end
 end
--- O(dependents).
+-- What the job published is written into those that name it, so its own record may go. O(dependents).
 local function release_dependents(p, j)
   for _, id in ipairs(kids_of(j.id)) do
     local k, waits = kid(id), key('wait', id)
     put(p, 'SREM', waits, j.id)
+    for _, name in ipairs(REFERENCES) do
+      if k[name] == j.id then set(p, k, name .. '_url', j.result) end
+    end
     if k.state == 'blocked' and redis.call('SCARD', waits) - redis.call('SISMEMBER', waits, j.id) == 0 then
       leave(p, k)
       start(p, k)
@@ -218,6 +226,7 @@ local function revive_dependents(p, j)
     local k = found[id]
     leave(p, k)
     unset(p, k, 'cause', 'reason', 'ended')
+    count_open(p, k, 1)
     block(p, k)
   end
 end

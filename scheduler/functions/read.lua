@@ -174,12 +174,13 @@ end
 -- stats: counts by state, pool and worker.
 function verbs.stats()
   local list, queued, pools, cfg = {}, 0, {}, table_of(redis.call('HGETALL', key('cfg')))
-  for _, pool in ipairs(pool_names()) do
+  local unended = table_of(redis.call('HGETALL', key('pools')))
+  for _, pool in ipairs(sorted_names(unended)) do
     local ready = 0
     for _, kind in ipairs(RUN_KINDS) do ready = ready + redis.call('ZCARD', key('ready', pool .. ':' .. kind)) end
     queued = queued + ready
     local open = redis.call('ZCARD', key('open', pool))
-    if open > 0 then
+    if tonumber(unended[pool]) > 0 then
       add(pools, 'pool:' .. pool .. ':queued', ready)
       add(pools, 'pool:' .. pool .. ':open', open)
     end

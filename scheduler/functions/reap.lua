@@ -103,20 +103,38 @@ local function remove_old()
   return removed, more
 end
 
--- One message: submitted like any other; its answer is the record job:<stream id>. Answers false when it has to wait for room.
-local function answer_message(id, args)
+-- The message's kind and its fields, checked; raises a refusal.
+local function read_message(args)
   local kind_at
   for i = 1, #args, 2 do
     if args[i] == 'kind' then kind_at = i end
   end
   local kind = kind_at and table.remove(args, kind_at + 1) or ''
   if kind_at then table.remove(args, kind_at) end
-  local ok, made = pcall(function() return prepare(kind, read_fields(kind, args, 1)) end)
-  if not ok and not (type(made) == 'table' and made.refusal) then error(made) end
-  if not ok and string.match(made.refusal, '^FULL ') then return false end
+  return { kind = kind, fields = read_fields(kind, args, 1) }
+end
+local function refusal_of(e)
+  if type(e) == 'table' and e.refusal then return e.refusal end
+  local text = type(e) == 'table' and e.err or tostring(e)
+  if string.find(text, NO_RIGHT, 1, true) then error(e) end -- it is the scheduler's user, not the message
+  return text
+end
+
+-- One message: submitted like any other; its answer is the record job:<stream id>. full: pools without room, whose messages wait in their
+-- order. Answers false when it has to wait.
+local function answer_message(id, args, full)
+  local ok, made = pcall(read_message, args)
+  local pool = ok and (made.fields.pool or fields.pool.default)
+  if pool and full[pool] then return false end
+  if ok then ok, made = pcall(prepare, made.kind, made.fields) end
+  local refusal = not ok and refusal_of(made)
+  if refusal and string.match(refusal, '^FULL ') then
+    full[pool] = true
+    return false
+  end
   local p = ok and made.plan or plan()
   local state, name, value = 'accepted', 'ids', ok and table.concat(made.ids, ' ')
-  if not ok then state, name, value = 'rejected', 'reason', made.refusal end
+  if refusal then state, name, value = 'rejected', 'reason', refusal end
   put(p, 'HSET', key('job', id), 'state', state, 'created', now, 'ended', now, name, value)
   put(p, 'ZADD', key(state), integer_text(now + retention_s({}, state) * 1000), id)
   put(p, 'XADD', key('ev'), 'MAXLEN', '~', EVENTS_KEPT, '*', 'id', id, 'state', state, name, value)
@@ -124,12 +142,16 @@ local function answer_message(id, args)
   commit(p)
   return true
 end
-local function read_inbox()
-  local entries, answered = redis.call('XRANGE', key('inbox'), '-', '+', 'COUNT', BATCH), 0
+-- While messages wait for room, the next call goes on behind those that this one has looked at, and from the start after the last one.
+local function read_inbox(cfg)
+  local entries = redis.call('XRANGE', key('inbox'), cfg.inbox_at and '(' .. cfg.inbox_at or '-', '+', 'COUNT', BATCH)
+  local answered, full, p = 0, {}, plan()
   for _, entry in ipairs(entries) do
-    if not answer_message(entry[1], entry[2]) then break end
-    answered = answered + 1
+    if answer_message(entry[1], entry[2], full) then answered = answered + 1 end
   end
+  if #entries == BATCH and (answered < BATCH or cfg.inbox_at) then put(p, 'HSET', key('cfg'), 'inbox_at', entries[BATCH][1])
+  elseif cfg.inbox_at then put(p, 'HDEL', key('cfg'), 'inbox_at') end
+  commit(p)
   return answered
 end
 
@@ -138,10 +160,10 @@ end
 function verbs.reap(args)
   local o = read_options({ lib = worker_options.lib }, args, 1)
   if o.lib and tonumber(o.lib) < OLDEST_CLIENT then check_library(o.lib) end
-  local cfg = read_cfg('reaped', 'full', 'lease_ms', 'tick')
+  local cfg = read_cfg('reaped', 'full', 'lease_ms', 'inbox_at')
   grant_grace(cfg)
   watch_memory(cfg)
-  local lost, promoted, answered = reap_leases(), promote_delayed(), read_inbox()
+  local lost, promoted, answered = reap_leases(), promote_delayed(), read_inbox(cfg)
   local removed, more = remove_old()
   local p = plan()
   put(p, 'HINCRBY', key('cfg'), 'tick', 1)

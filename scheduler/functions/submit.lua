@@ -26,28 +26,34 @@ local function expand(kind, given)
   return parts
 end
 
--- The parents that a job given to us must wait for: those of `after`, and jobs named as model or backbone.
+-- The parents that a job given to us must wait for: those of `after`, and jobs named as model or backbone. Of one that is done already
+-- the answer's second part holds what it published.
 local function check_parent(id, name, kind)
-  local parent = peek_at(id, 'state', 'kind', 'cause')
+  local parent = peek_at(id, 'state', 'kind', 'cause', 'result')
   if not parent.state then refuse('NOPARENT', '%s names %s and there is no such job: submit it first', name, id) end
   if kind and parent.kind ~= kind then refuse('BADFIELD', '%s names %s, a %s job: give the id of a %s job', name, id, parent.kind or '?', kind) end
   if bad_end(parent) then
     local root = parent.cause or id
     refuse('PARENTENDED', '%s names %s and it is %s: retry %s first, or name another', name, id, parent.state, root)
   end
-  return parent.state ~= 'done'
+  return parent
 end
 local function parents_of(given)
-  local waits, seen = {}, {}
+  local waits, published, seen = {}, {}, {}
   local function look(id, name, kind)
-    if check_parent(id, name, kind) and not seen[id] then waits[#waits + 1] = id end
+    local parent = check_parent(id, name, kind)
+    if parent.state == 'done' then
+      if kind then published[name .. '_url'] = parent.result end
+    elseif not seen[id] then
+      waits[#waits + 1] = id
+    end
     seen[id] = true
   end
   for _, id in ipairs(words_of(given.after)) do look(id, 'after') end
-  for _, name in ipairs({ 'backbone', 'model' }) do
+  for _, name in ipairs(REFERENCES) do
     if given[name] and is_job_id(given[name]) then look(given[name], name, fields[name].of) end
   end
-  return waits
+  return waits, published
 end
 
 -- Idempotency keys: idem:<key> holds the ids and a short hash of each field, so a differing one can be named.
@@ -77,29 +83,43 @@ local function earlier(kind, given)
   return words_of(ids)
 end
 
+-- Pools without an open job make room for a new one.
+local function check_pools(p, pool)
+  if redis.call('HLEN', key('pools')) < POOLS_MAX then return end
+  local counts, room = table_of(redis.call('HGETALL', key('pools'))), false
+  for _, name in ipairs(sorted_names(counts)) do
+    if tonumber(counts[name]) <= 0 then
+      put(p, 'HDEL', key('pools'), name)
+      room = true
+    end
+  end
+  if room then return end
+  refuse('FULL', 'pool "%s" is new and %d pools have open jobs already: name one of them, mffa_stats shows them', shown(pool), POOLS_MAX)
+end
 local function check_room(p, cfg, pool, more)
   if cfg.full then refuse('FULL', 'Redis is almost out of memory: wait until ended jobs are removed, or raise its maxmemory') end
-  local open = redis.call('ZCARD', key('open', pool)) + redis.call('ZCARD', key('blocked')) + redis.call('ZCARD', key('delayed'))
-  if open + more > cfg.max_queued then refuse('FULL', '%d jobs are open and %d may be: submit later, or raise MFFA_MAX_QUEUED', open, cfg.max_queued) end
-  if cfg['pool:' .. pool] then return end
-  if redis.call('HLEN', key('cfg')) > POOLS_MAX then
-    refuse('FULL', 'pool "%s" is new and there are too many pools: name one that exists, mffa_stats shows them', shown(pool))
+  local open = redis.call('HGET', key('pools'), pool)
+  if not open then check_pools(p, pool) end
+  open = tonumber(open or 0)
+  if open + more > cfg.max_queued then
+    refuse('FULL', 'pool "%s" has %d open jobs and may have %d: submit later, or raise MFFA_MAX_QUEUED', shown(pool), open, cfg.max_queued)
   end
-  put(p, 'HSET', key('cfg'), 'pool:' .. pool, '1')
 end
 
-local function create(p, id, part, waits)
+local function create(p, id, part, waits, published)
   local j = { id = id, kind = part.kind }
   local record = { 'HSET', key('job', id), 'kind', part.kind, 'created', now }
   for name, value in pairs(part.fields) do
     j[name] = value
     if name ~= 'idem' and name ~= 'delay' then add(record, name, value) end
   end
+  for name, value in pairs(published) do add(record, name, value) end
   if j.delay then
     j.due = integer_text(now + tonumber(j.delay) * 1000)
     add(record, 'due', j.due)
   end
   put(p, unpack(record))
+  count_open(p, j, 1)
   for _, parent in ipairs(waits) do
     put(p, 'SADD', key('kids', parent), id)
     put(p, 'SADD', key('wait', id), parent)
@@ -113,14 +133,14 @@ local function prepare(kind, given)
   if known then return { ids = known } end
   local parts, p, ids = expand(kind, given), plan(), {}
   local pool = given.pool or fields.pool.default
-  local cfg = read_cfg('seq', 'epoch', 'process', 'full', 'max_queued', 'pool:' .. pool)
-  local first = parents_of(parts[1].fields)
+  local cfg = read_cfg('seq', 'epoch', 'process', 'full', 'max_queued')
+  local first, published = parents_of(parts[1].fields)
   check_room(p, cfg, pool, #parts)
   local epoch, number = take_ids(p, cfg, #parts)
   for i, part in ipairs(parts) do
     ids[i] = epoch .. '-' .. integer_text(number + i)
     for name, place in pairs(part.references or {}) do part.fields[name] = ids[place] end
-    create(p, ids[i], part, i == 1 and first or { ids[i - 1] })
+    create(p, ids[i], part, i == 1 and first or { ids[i - 1] }, i == 1 and published or {})
   end
   if given.idem then put(p, 'SET', key('idem', given.idem), table.concat(ids, ' ') .. '|' .. mark_of(kind, given), 'PX', IDEM_TTL_MS) end
   return { plan = p, ids = ids, parts = parts }

@@ -58,23 +58,14 @@ local function newest_below(url, kind)
   return source.state == 'done' and string.sub(source.result, 1, #folder + 1) == folder .. '/' and source.result or nil
 end
 
--- model and backbone given as job ids, or as URLs above results, become the URLs that done jobs published. A URL that the queue knows
--- nothing below stays: the worker looks. Answers a sentence when a job's result is gone.
-local function pin_references(j)
-  local pinned = {}
-  for _, name in ipairs({ 'model', 'backbone' }) do
+-- References that are URLs above results: the choice holds for every run of the job. One that the queue knows nothing below stays as it
+-- is: the worker looks.
+local function pin_references(p, j)
+  for _, name in ipairs(REFERENCES) do
     local pin = name .. '_url'
-    if j[name] and not j[pin] and not is_job_id(j[name]) then
-      add(pinned, pin, newest_below(j[name], fields[name].of))
-    elseif j[name] and not j[pin] then
-      local source = peek_at(j[name], 'state', 'result')
-      if source.state ~= 'done' or not source.result then
-        return nil, string.format('%s %s has no result any more: submit again with a URL or another job', name, j[name])
-      end
-      add(pinned, pin, source.result)
-    end
+    local found = j[name] and not j[pin] and not is_job_id(j[name]) and newest_below(j[name], fields[name].of)
+    if found then set(p, j, pin, found) end
   end
-  return pinned
 end
 
 local function job_answer(j, lease_ms)
@@ -84,7 +75,7 @@ local function job_answer(j, lease_ms)
   add(list, 'kind', j.kind)
   local given = full_fields(j.kind, j)
   for i = 1, #given do list[#list + 1] = given[i] end
-  for _, name in ipairs({ 'model', 'backbone' }) do add(list, name .. '_url', j[name .. '_url'] or j[name]) end
+  for _, name in ipairs(REFERENCES) do add(list, name .. '_url', j[name .. '_url'] or j[name]) end
   add(list, 'inputs', j.inputs)
   return list
 end
@@ -103,32 +94,31 @@ local function note_worker(p, id, o, cfg, job, request)
   put(p, 'ZADD', key('workers'), now, id)
 end
 
-local function begin_run(p, j, o, worker, request, pinned, lease_ms)
+local function begin_run(p, j, worker, request, lease_ms)
   leave(p, j)
   local run = tonumber(j.run or 0) + 1
-  set(p, j, 'state', 'running', 'run', run, 'nonce', request, 'worker', worker, 'started', now, unpack(pinned))
+  set(p, j, 'state', 'running', 'run', run, 'nonce', request, 'worker', worker, 'started', now)
   unset(p, j, 'run_ended')
+  pin_references(p, j)
   put(p, 'ZADD', key('lease'), now + lease_ms, j.id)
   put(p, 'ZADD', key('open', pool_of(j)), now, j.id)
   event(p, j, 'run', run, 'worker', worker)
 end
 
--- Takes what cannot run out of the way, a bounded number a call; then the best job that can, or nil.
+-- The best job, or nil. Entries that mean nothing are taken out of the way, a bounded number a call.
 local function take_ready(o)
   for _ = 1, 16 do
     local head = best_ready(o.pool, o.kinds)
     if not head then return nil end
-    local j, p = find(head.id), plan()
-    if not j or j.state ~= 'queued' then -- the record is lost or was changed by hand: the entry means nothing
-      put(p, 'ZREM', key('ready', head.pool .. ':' .. head.kind), head.id)
-      if not j then put(p, 'ZREM', key('open', head.pool), head.id) end
-      commit(p)
-    else
-      local pinned, reason = pin_references(j)
-      if pinned then return j, pinned end
-      finish_as(p, j, 'failed', 'reason', reason)
-      commit(p)
+    local j = find(head.id)
+    if j and j.state == 'queued' then return j end
+    local p = plan() -- the record is lost or was changed by hand
+    put(p, 'ZREM', key('ready', head.pool .. ':' .. head.kind), head.id)
+    if not j then
+      put(p, 'ZREM', key('open', head.pool), head.id)
+      count_open(p, head, -1)
     end
+    commit(p)
   end
 end
 
@@ -149,9 +139,9 @@ function verbs.claim(args)
     if j and HELD[j.state] and j.nonce == request then return job_answer(j, cfg.lease_ms) end
   end
   if known[3] then return { 'drain', '1' } end
-  local j, pinned = take_ready(o)
+  local j = take_ready(o)
   note_worker(p, worker, o, cfg, j and j.id, request)
-  if j then begin_run(p, j, o, worker, request, pinned, cfg.lease_ms) end
+  if j then begin_run(p, j, worker, request, cfg.lease_ms) end
   commit(p)
   return j and job_answer(j, cfg.lease_ms)
 end
@@ -216,8 +206,11 @@ function verbs.beat(args)
   return { ok = redis.call('HEXISTS', worker, 'drain') == 1 and 'drain' or 'go' }
 end
 
--- The worker is free again.
-local function free_worker(p, j) put(p, 'HDEL', key('worker', j.worker), 'job', 'request') end
+-- The worker is free again, unless it (or another of its name) has taken another job meanwhile.
+local function free_worker(p, j)
+  local worker = key('worker', j.worker)
+  if redis.call('HGET', worker, 'job') == j.id then put(p, 'HDEL', worker, 'job', 'request') end
+end
 
 local RESERVED = {} -- names of the record that are no fields of a kind; a fact can have neither
 local OWN_NAMES = { 'id', 'kind', 'state', 'created', 'started', 'ended', 'due', 'seq', 'run', 'nonce', 'worker', 'failures', 'lost', 'preempted', 'run_ended',

@@ -140,7 +140,7 @@ static void ended_jobs_leave_nothing_behind_after_their_time(void **state) {
     mffa_test_check_rules(&redis);
     mffa_test_ask(&redis, "ZADD mffa:{main}:skipped 1 %s", score);
     assert_int_equal(reap("removed "), 1);
-    mffa_test_ask(&redis, "DEL mffa:{main}:worker:w1 mffa:{main}:workers mffa:{main}:wake:default mffa:{main}:ev");
+    mffa_test_ask(&redis, "DEL mffa:{main}:worker:w1 mffa:{main}:workers mffa:{main}:wake:default mffa:{main}:ev mffa:{main}:pools");
     assert_string_equal(mffa_test_ask(&redis, "KEYS *"), "mffa:{main}:cfg");
 }
 
@@ -198,6 +198,63 @@ static void the_inbox_waits_while_the_queue_is_full(void **state) {
     assert_string_equal(mffa_test_ask(&redis, "XLEN mffa:{main}:inbox"), "1");
     mffa_test_fcall(&redis, "cancel %s", first);
     assert_int_equal(reap("answered "), 1);
+}
+
+static const char *add_message(const char *fields) { return mffa_test_ask(&redis, "XADD mffa:{main}:inbox * %s", fields); }
+
+static void a_full_pool_holds_up_its_own_messages_only_and_keeps_their_order(void **state) {
+    (void)state;
+    mffa_test_fcall(&redis, "configure max_queued 2");
+    mffa_test_fcall(&redis, "submit fit " D);
+    const char *wide = add_message("kind pipeline " D), *narrow = add_message("kind fit " D), *other = add_message("kind fit " D " pool other");
+    assert_int_equal(reap("answered "), 1);
+    assert_string_equal(state_of(other), "accepted");
+    assert_string_equal(state_of(narrow), ""); /* there is room for it, and the one before it comes first */
+    mffa_test_fcall(&redis, "configure max_queued 4");
+    assert_int_equal(reap("answered "), 1); /* three jobs of the first message fill the pool */
+    assert_string_equal(state_of(wide), "accepted");
+    assert_string_equal(state_of(narrow), "");
+    mffa_test_check_rules(&redis);
+}
+
+static void messages_behind_more_waiting_ones_than_one_call_reads_are_reached(void **state) {
+    (void)state;
+    mffa_test_fcall(&redis, "configure max_queued 1");
+    MFFA_AUTO(mffa_free_p) char *first = strdup(mffa_test_fcall(&redis, "submit fit " D));
+    for (int i = 0; i < 450; i++) add_message("kind fit " D);
+    const char *behind = add_message("kind fit " D " pool other");
+    assert_int_equal(reap("answered "), 0);
+    assert_int_equal(reap("answered "), 0);
+    assert_int_equal(reap("answered "), 1);
+    assert_string_equal(state_of(behind), "accepted");
+    mffa_test_fcall(&redis, "cancel %s", first);
+    assert_int_equal(reap("answered "), 1); /* from the start again */
+    assert_string_equal(mffa_test_ask(&redis, "XLEN mffa:{main}:inbox"), "449");
+    assert_int_equal(reap("answered ") + reap("answered "), 0);
+    assert_string_equal(mffa_test_ask(&redis, "HEXISTS mffa:{main}:cfg inbox_at"), "0");
+    mffa_test_check_rules(&redis);
+}
+
+static void a_message_for_one_pool_too_many_waits_and_the_others_do_not(void **state) {
+    (void)state;
+    for (int i = 1; i <= 256; i++) mffa_test_fcall(&redis, "submit fit " D " pool p%d", i);
+    const char *odd = add_message("kind fit " D " pool p257"), *known = add_message("kind fit " D " pool p1");
+    assert_int_equal(reap("answered "), 1);
+    assert_string_equal(state_of(known), "accepted");
+    mffa_test_fcall(&redis, "cancel %s", mffa_test_ask(&redis, "ZRANGE mffa:{main}:ready:p9:fit 0 0"));
+    assert_int_equal(reap("answered "), 1);
+    assert_string_equal(state_of(odd), "accepted");
+    mffa_test_check_rules(&redis);
+}
+
+static void a_message_that_redis_itself_stumbles_over_is_rejected_and_the_next_is_read(void **state) {
+    (void)state;
+    mffa_test_ask(&redis, "LPUSH mffa:{main}:idem:odd x"); /* no string: GET fails */
+    const char *odd = add_message("kind fit " D " idem odd"), *next = add_message("kind fit " D);
+    assert_int_equal(reap("answered "), 2);
+    assert_string_equal(state_of(odd), "rejected");
+    assert_int_equal(strncmp(mffa_test_field(&redis, odd, "reason"), "WRONGTYPE ", 10), 0);
+    assert_string_equal(state_of(next), "accepted");
 }
 
 static void without_memory_submitting_is_refused_and_work_in_hand_is_not(void **state) {
@@ -303,6 +360,10 @@ int main(void) {
         cmocka_unit_test_setup(a_message_in_the_inbox_becomes_a_job_and_is_answered, empty),
         cmocka_unit_test_setup(a_wrong_message_is_rejected_with_its_reason_and_the_next_is_read, empty),
         cmocka_unit_test_setup(the_inbox_waits_while_the_queue_is_full, empty),
+        cmocka_unit_test_setup(a_full_pool_holds_up_its_own_messages_only_and_keeps_their_order, empty),
+        cmocka_unit_test_setup(messages_behind_more_waiting_ones_than_one_call_reads_are_reached, empty),
+        cmocka_unit_test_setup(a_message_for_one_pool_too_many_waits_and_the_others_do_not, empty),
+        cmocka_unit_test_setup(a_message_that_redis_itself_stumbles_over_is_rejected_and_the_next_is_read, empty),
         cmocka_unit_test_setup(without_memory_submitting_is_refused_and_work_in_hand_is_not, empty),
         cmocka_unit_test_setup(a_caller_who_may_not_do_every_write_changes_nothing, empty),
         cmocka_unit_test_setup(settings_are_checked_and_stored, empty),

@@ -218,10 +218,27 @@ static void a_queue_that_is_full_refuses(void **state) {
     (void)state;
     assert_string_equal(mffa_test_fcall(&redis, "configure max_queued 4"), "OK");
     mffa_test_fcall(&redis, "submit pipeline " D);
-    mffa_test_refused(&redis, "FULL 3 jobs are open and 4 may be: submit later, or raise MFFA_MAX_QUEUED", "submit pipeline " D);
+    mffa_test_refused(&redis, "FULL pool \"default\" has 3 open jobs and may have 4: submit later, or raise MFFA_MAX_QUEUED", "submit pipeline " D);
     mffa_test_fcall(&redis, "submit fit " D);
-    mffa_test_refused(&redis, "FULL 4 jobs are open and 4 may be: submit later, or raise MFFA_MAX_QUEUED", "submit fit " D);
-    assert_int_equal(mffa_test_check_rules(&redis), 4);
+    mffa_test_refused(&redis, "FULL pool \"default\" has 4 open jobs and may have 4: submit later, or raise MFFA_MAX_QUEUED", "submit fit " D);
+    assert_non_null(strchr(mffa_test_fcall(&redis, "submit fit " D " pool other"), '-'));
+    assert_int_equal(mffa_test_check_rules(&redis), 5);
+}
+
+static void one_pool_too_many_is_refused_until_another_has_no_open_job(void **state) {
+    (void)state;
+    for (int i = 1; i < 256; i++) mffa_test_fcall(&redis, "submit fit " D " pool p%d", i);
+    MFFA_AUTO(mffa_free_p) char *last = strdup(mffa_test_fcall(&redis, "submit fit " D " pool p256"));
+    mffa_test_refused(&redis, "FULL pool \"p257\" is new and 256 pools have open jobs already: name one of them, mffa_stats shows them", "submit fit " D " pool p257");
+    assert_non_null(strchr(mffa_test_fcall(&redis, "submit fit " D " pool p256"), '-'));
+    mffa_test_fcall(&redis, "cancel %s", mffa_test_fcall(&redis, "submit fit " D " pool p7"));
+    assert_non_null(strstr(mffa_test_fcall(&redis, "submit fit " D " pool p257"), "FULL ")); /* p7 has another job */
+    assert_int_equal(mffa_test_check_rules(&redis), 258);
+    mffa_test_fcall(&redis, "cancel %s", mffa_test_ask(&redis, "ZRANGE mffa:{main}:ready:p7:fit 0 0"));
+    assert_non_null(strchr(mffa_test_fcall(&redis, "submit fit " D " pool p257"), '-'));
+    assert_string_equal(mffa_test_ask(&redis, "HLEN mffa:{main}:pools"), "256");
+    assert_string_equal(mffa_test_fcall(&redis, "cancel %s", last), "cancelled");
+    mffa_test_check_rules(&redis);
 }
 
 static void another_queue_is_another_world_and_a_wrong_key_is_refused(void **state) {
@@ -259,6 +276,7 @@ int main(void) {
         cmocka_unit_test_setup(check_answers_what_submit_would_make_and_stores_nothing, empty),
         cmocka_unit_test_setup(help_names_every_kind_and_every_field_of_a_kind, empty),
         cmocka_unit_test_setup(a_queue_that_is_full_refuses, empty),
+        cmocka_unit_test_setup(one_pool_too_many_is_refused_until_another_has_no_open_job, empty),
         cmocka_unit_test_setup(another_queue_is_another_world_and_a_wrong_key_is_refused, empty),
     };
     return cmocka_run_group_tests_name("submit", tests, start, stop);

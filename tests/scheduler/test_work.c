@@ -228,7 +228,7 @@ static void children_start_when_their_last_parent_is_done(void **state) {
     assert_string_equal(mffa_test_ask(&redis, "EXISTS mffa:{main}:kids:%s mffa:{main}:kids:%s mffa:{main}:wait:%s", a, b, c), "0");
 }
 
-static void a_reference_is_resolved_when_claimed_and_pinned(void **state) {
+static void a_reference_is_resolved_when_its_job_is_done(void **state) {
     (void)state;
     char a[32], b[32], c[32];
     assert_int_equal(sscanf(mffa_test_fcall(&redis, "submit pipeline " D), "%31s %31s %31s", a, b, c), 3);
@@ -268,20 +268,60 @@ static void a_url_above_results_stands_for_the_newest_that_a_done_job_published(
     mffa_test_check_rules(&redis);
 }
 
-static void a_reference_that_is_gone_when_claimed_fails_the_job_and_the_next_is_taken(void **state) {
+/* The job's record goes, as retention does it. */
+static void remove_record(const char *id, const char *state) {
+    mffa_test_ask(&redis, "ZADD mffa:{main}:%s 1 %s", state, id);
+    assert_non_null(strstr(mffa_test_fcall(&redis, "reap"), "removed 1 "));
+    assert_string_equal(mffa_test_ask(&redis, "EXISTS mffa:{main}:job:%s", id), "0");
+}
+
+static void a_reference_outlives_the_record_of_the_job_that_it_names(void **state) {
     (void)state;
-    char want[128];
     const char *fit = mffa_test_fcall(&redis, "submit fit " D);
-    claim(N1);
+    const char *waiting = mffa_test_fcall(&redis, "submit score " D " model %s", fit);
+    const char *gone_on = mffa_test_fcall(&redis, "submit score " D " model %s delay 60", fit);
+    const char *cancelled = mffa_test_fcall(&redis, "submit score " D " model %s", fit);
+    mffa_test_fcall(&redis, "cancel %s", cancelled);
+    assert_string_equal(claim(N1), fit);
     mffa_test_fcall(&redis, "finish %s 1 " N1 " s3://plant/out/model/", fit);
-    const char *score = mffa_test_fcall(&redis, "submit score " D " model %s", fit), *next = mffa_test_fcall(&redis, "submit fit " D);
-    mffa_test_ask(&redis, "DEL mffa:{main}:job:%s", fit);
-    mffa_test_ask(&redis, "ZREM mffa:{main}:done %s", fit);
-    assert_string_equal(claim(N2), next);
-    snprintf(want, sizeof want, "model %s has no result any more: submit again with a URL or another job", fit);
-    assert_string_equal(mffa_test_field(&redis, score, "reason"), want);
-    assert_true(is_state(score, "failed"));
+    const char *later = mffa_test_fcall(&redis, "submit score " D " model %s idem x", fit);
+    assert_string_equal(mffa_test_fcall(&redis, "submit score " D " model %s idem x", fit), later);
+    remove_record(fit, "done");
+    assert_non_null(strstr(mffa_test_fcall(&redis, "claim w1 " N2), " model_url s3://plant/out/model/"));
+    assert_true(is_state(waiting, "running"));
+    assert_true(is_state(gone_on, "delayed"));
+    assert_string_equal(mffa_test_fcall(&redis, "retry %s", cancelled), "queued");
+    const char *const all[] = {waiting, gone_on, cancelled, later};
+    for (size_t i = 0; i < MFFA_COUNT(all); i++) assert_string_equal(mffa_test_field(&redis, all[i], "model_url"), "s3://plant/out/model/");
+    assert_non_null(strstr(mffa_test_fcall(&redis, "claim w1 " N3), " model_url s3://plant/out/model/"));
     mffa_test_check_rules(&redis);
+}
+
+static void a_pipeline_goes_on_when_the_records_of_its_first_jobs_are_gone(void **state) {
+    (void)state;
+    char a[32], b[32], c[32];
+    assert_int_equal(sscanf(mffa_test_fcall(&redis, "submit pipeline " D " keep 1"), "%31s %31s %31s", a, b, c), 3);
+    assert_string_equal(claim(N1), a);
+    mffa_test_fcall(&redis, "finish %s 1 " N1 " s3://plant/out/tuned/", a);
+    remove_record(a, "done");
+    assert_non_null(strstr(mffa_test_fcall(&redis, "claim w1 " N2), " backbone_url s3://plant/out/tuned/"));
+    mffa_test_fcall(&redis, "finish %s 1 " N2 " s3://plant/out/model/", b);
+    remove_record(b, "done");
+    assert_non_null(strstr(mffa_test_fcall(&redis, "claim w1 " N3), " model_url s3://plant/out/model/"));
+    mffa_test_fcall(&redis, "finish %s 1 " N3 " s3://plant/out/figures/", c);
+    assert_true(is_state(c, "done"));
+    mffa_test_check_rules(&redis);
+}
+
+static void a_job_of_the_past_does_not_free_its_worker_of_the_present_one(void **state) {
+    (void)state;
+    const char *a = mffa_test_fcall(&redis, "submit fit " D), *b = mffa_test_fcall(&redis, "submit fit " D);
+    assert_string_equal(claim(N1), a);
+    assert_string_equal(claim(N2), b); /* another process with the same name */
+    mffa_test_fcall(&redis, "finish %s 1 " N1 " s3://plant/out/a", a);
+    assert_string_equal(claim(N2), b); /* its reply was lost */
+    mffa_test_fcall(&redis, "finish %s 1 " N2 " s3://plant/out/b", b);
+    assert_string_equal(mffa_test_ask(&redis, "HMGET mffa:{main}:worker:w1 job request"), "(nil) (nil)");
 }
 
 static void a_run_that_takes_too_long_is_stopped_and_has_failed(void **state) {
@@ -349,9 +389,11 @@ int main(void) {
         cmocka_unit_test_setup(a_failure_that_cannot_pass_is_not_retried, empty),
         cmocka_unit_test_setup(a_preempted_job_keeps_its_place_and_is_never_dead, empty),
         cmocka_unit_test_setup(children_start_when_their_last_parent_is_done, empty),
-        cmocka_unit_test_setup(a_reference_is_resolved_when_claimed_and_pinned, empty),
         cmocka_unit_test_setup(a_url_above_results_stands_for_the_newest_that_a_done_job_published, empty),
-        cmocka_unit_test_setup(a_reference_that_is_gone_when_claimed_fails_the_job_and_the_next_is_taken, empty),
+        cmocka_unit_test_setup(a_reference_is_resolved_when_its_job_is_done, empty),
+        cmocka_unit_test_setup(a_reference_outlives_the_record_of_the_job_that_it_names, empty),
+        cmocka_unit_test_setup(a_pipeline_goes_on_when_the_records_of_its_first_jobs_are_gone, empty),
+        cmocka_unit_test_setup(a_job_of_the_past_does_not_free_its_worker_of_the_present_one, empty),
         cmocka_unit_test_setup(a_run_that_takes_too_long_is_stopped_and_has_failed, empty),
         cmocka_unit_test_setup(events_tell_the_life_of_a_job_and_last_a_day_after_it, empty),
         cmocka_unit_test_setup(a_ready_job_leaves_a_bounded_number_of_wakes, empty),

@@ -199,9 +199,17 @@ static bool is_index(const char *key) {
     return false;
 }
 
+static int counted_as_open(mffa_test_redis *r) {
+    MFFA_AUTO(mffa_free_p) char *counts = strdup(mffa_test_ask(r, "HVALS mffa:{main}:pools"));
+    int sum = 0;
+    char *save = NULL;
+    for (char *n = strtok_r(counts, " ", &save); n; n = strtok_r(NULL, " ", &save)) sum += atoi(n);
+    return sum;
+}
+
 int mffa_test_check_rules(mffa_test_redis *r) {
     MFFA_AUTO(mffa_free_p) char *keys = strdup(mffa_test_ask(r, "KEYS mffa:{main}:*"));
-    int jobs = 0, entries = 0, open = 0, queued_or_held = 0;
+    int jobs = 0, entries = 0, open = 0, queued_or_held = 0, unended = 0;
     char *save = NULL;
     for (char *k = strtok_r(keys, " ", &save); k; k = strtok_r(NULL, " ", &save)) {
         char index[256];
@@ -211,9 +219,11 @@ int mffa_test_check_rules(mffa_test_redis *r) {
         index_of(r, k + 16, index, sizeof index);
         if (strcmp(mffa_test_ask(r, "ZSCORE %s %s", index, k + 16), "(nil)") == 0) fail_msg("%s is not in %s", k + 16, index);
         if (strstr(index, ":ready:") || strstr(index, ":lease")) queued_or_held++;
+        if (!ended(index + strlen("mffa:{main}:"))) unended++;
         jobs++;
     }
     assert_int_equal(jobs, entries);
     assert_int_equal(open, queued_or_held);
+    assert_int_equal(unended, counted_as_open(r));
     return jobs;
 }

@@ -93,14 +93,21 @@ static void a_model_is_found_by_its_run_folder_or_the_newest_below_a_prefix(void
                                      result, w.dir, w.dir);
     const char *newest = world_submit(&w, "score model file://%s/out dataset file://%s/dataset/test/good output file://%s/out heatmaps no",
                                       w.dir, w.dir, w.dir);
+    world_shell("cp -r '%s/out' '%s/moved'", w.dir, w.dir);
+    const char *moved = world_submit(&w, "score model file://%s/moved dataset file://%s/dataset/test/good output file://%s/out heatmaps no",
+                                     w.dir, w.dir, w.dir);
     world_wait(&w, exact, "done");
     world_wait(&w, newest, "done");
+    world_wait(&w, moved, "done");
+    world_shell("rm -r '%s/moved'", w.dir);
+    assert_string_equal(mffa_test_field(&w.redis, newest, "model_url"), result);
+    assert_non_null(strstr(mffa_test_field(&w.redis, moved, "note"), "model is the newest run below")); /* unknown to the queue */
     MFFA_AUTO(mffa_json_close_p) mffa_json *a = world_summary(&w, exact);
     MFFA_AUTO(mffa_json_close_p) mffa_json *b = world_summary(&w, newest);
     assert_string_equal(mffa_json_text(mffa_json_get(a, "model"), ""), result);
     assert_string_equal(mffa_json_text(mffa_json_get(b, "model"), ""), result);
     assert_null(mffa_json_get(a, "note"));
-    assert_non_null(strstr(mffa_json_text(mffa_json_get(b, "note"), ""), "model is the newest run below"));
+    assert_null(mffa_json_get(b, "note"));
     assert_string_equal(mffa_json_text(mffa_json_get(a, "threshold_from"), ""), "field");
     assert_string_equal(mffa_json_text(mffa_json_get(b, "threshold_reason"), ""), "the job gave no threshold");
     assert_false(has_object(exact, "heatmaps/000.png"));
