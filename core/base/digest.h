@@ -1,4 +1,4 @@
-/* SHA-256, over libcrypto: the hash of manifests, weights and signed requests. */
+/* SHA-256, over libcrypto: the hash of manifests, weights and signed requests; and what else S3 wants of libcrypto. */
 #ifndef MFFA_CORE_BASE_DIGEST_H
 #define MFFA_CORE_BASE_DIGEST_H
 
@@ -16,5 +16,13 @@ static inline void mffa_sha256_close_p(mffa_sha256 **h) { mffa_sha256_close(*h);
 MFFA_MUST_USE mffa_code mffa_sha256_of(mffa_span bytes, char out[MFFA_SHA256_HEX], mffa_err *err);
 /* Reads the file in bounded pieces. MFFA_ENOTFOUND, MFFA_EIO name the path. */
 MFFA_MUST_USE mffa_code mffa_sha256_file(const char *path, char out[MFFA_SHA256_HEX], mffa_err *err);
+
+enum { MFFA_SHA256_BYTES = 32 };
+MFFA_MUST_USE mffa_code mffa_hmac_sha256(mffa_span key, mffa_span text, unsigned char out[MFFA_SHA256_BYTES], mffa_err *err);
+
+/* S3 knows a body's hash in base64. MD5 guards against accidents only; MFFA_EUNSUPPORTED where the system forbids it. */
+enum { MFFA_SHA256_BASE64 = 45, MFFA_MD5_BASE64 = 25 }; /* with NUL */
+MFFA_MUST_USE mffa_code mffa_sha256_base64(const char hex[MFFA_SHA256_HEX], char out[MFFA_SHA256_BASE64], mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_md5_base64(mffa_span bytes, char out[MFFA_MD5_BASE64], mffa_err *err);
 
 #endif

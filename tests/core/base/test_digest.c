@@ -62,12 +62,30 @@ static void a_file_that_cannot_be_read_is_named(void **state) {
     mffa_sha256_close(NULL);
 }
 
+static void keyed_hashes_and_base64_are_the_published_ones(void **state) {
+    (void)state;
+    mffa_err err = {0};
+    unsigned char mac[MFFA_SHA256_BYTES];
+    char base64[MFFA_SHA256_BASE64], md5[MFFA_MD5_BASE64], hex[MFFA_SHA256_HEX];
+    const unsigned char want[] = {0x5b, 0xdc, 0xc1, 0x46, 0xbf, 0x60, 0x75, 0x4e}; /* RFC 4231, case 2 */
+    assert_ok(mffa_hmac_sha256(mffa_span_of("Jefe"), mffa_span_of("what do ya want for nothing?"), mac, &err));
+    assert_memory_equal(mac, want, sizeof want);
+    assert_ok(mffa_sha256_of(mffa_span_of(""), hex, &err));
+    assert_ok(mffa_sha256_base64(hex, base64, &err));
+    assert_string_equal(base64, "47DEQpj8HBSa+/TImW+5JCeuQeRkm5NMpJWZG3hSuFU=");
+    hex[63] = 'g';
+    assert_int_equal(mffa_sha256_base64(hex, base64, &err), MFFA_EINVAL);
+    assert_ok(mffa_md5_base64(mffa_span_of(""), md5, &err));
+    assert_string_equal(md5, "1B2M2Y8AsgTpgAmY7PhCfg==");
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(published_values_come_out),
         cmocka_unit_test(pieces_of_any_size_give_the_same_hash),
         cmocka_unit_test(a_file_is_hashed_in_pieces),
         cmocka_unit_test(a_file_that_cannot_be_read_is_named),
+        cmocka_unit_test(keyed_hashes_and_base64_are_the_published_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
