@@ -53,10 +53,11 @@ void mffa_job_done(mffa_job *j) {
 
 mffa_code mffa_job_run(mffa_job *j, mffa_err *err) {
     static const struct { const char *kind; mffa_code (*run)(mffa_job *, mffa_err *); } kinds[] = {
-        {"finetune", mffa_job_finetune}, {"fit", mffa_job_fit}, {"evaluate", mffa_job_evaluate}, {"score", mffa_job_score}};
+        {"finetune", mffa_job_finetune}, {"fit", mffa_job_fit}, {"evaluate", mffa_job_evaluate}, {"score", mffa_job_score},
+        {"verify", mffa_job_verify}};
     for (size_t i = 0; i < MFFA_COUNT(kinds); i++)
         if (strcmp(kinds[i].kind, j->kind) == 0) return kinds[i].run(j, err);
-    return mffa_fail(err, MFFA_EUNSUPPORTED, "\"%s\" is not a kind that this worker knows: finetune, fit, evaluate, score", j->kind);
+    return mffa_fail(err, MFFA_EUNSUPPORTED, "\"%s\" is not a kind that this worker knows: finetune, fit, evaluate, score, verify", j->kind);
 }
 
 mffa_code mffa_job_inputs(mffa_job *j, mffa_dataset_use use, mffa_inputs *out, mffa_err *err) {

@@ -61,5 +61,6 @@ MFFA_MUST_USE mffa_code mffa_job_finetune(mffa_job *j, mffa_err *err);
 MFFA_MUST_USE mffa_code mffa_job_fit(mffa_job *j, mffa_err *err);
 MFFA_MUST_USE mffa_code mffa_job_evaluate(mffa_job *j, mffa_err *err);
 MFFA_MUST_USE mffa_code mffa_job_score(mffa_job *j, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_job_verify(mffa_job *j, mffa_err *err);
 
 #endif

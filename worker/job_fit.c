@@ -1,3 +1,4 @@
+#include "worker/fit_memory.h"
 #include "worker/inputs.h"
 #include "worker/job.h"
 #include "worker/pictures.h"
@@ -28,26 +29,6 @@ static mffa_code find_weights(fit *f, mffa_job *j, const mffa_profile *p, mffa_e
     if (rc || !f->tuned) return rc;
     rc = mffa_reference_open(j, "backbone", "finetune", "backbone.safetensors", &f->reference, err);
     return rc ? rc : mffa_reference_take(j, &f->reference, "backbone.safetensors", &f->weights.backbone, err);
-}
-
-/* Refused before the work starts, with the largest side that would fit. */
-static mffa_code check_memory(const mffa_job *j, const mffa_network *net, const mffa_profile *p, int64_t images, mffa_err *err) {
-    int64_t limit = mffa_engine_memory_bytes(j->engine), need = mffa_model_fit_bytes(net, p, images);
-    if (need <= limit) return MFFA_OK;
-    mffa_profile smaller = *p;
-    do {
-        smaller.side -= 32;
-        if (smaller.grid > smaller.side / 4) smaller.grid = smaller.side / 4;
-    } while (smaller.side >= 64 && mffa_model_fit_bytes(net, &smaller, images) > limit);
-    if (smaller.side >= 64)
-        return mffa_fail(err, MFFA_EINVAL,
-                         "fitting %lld pictures at side %d needs %lld bytes of memory, the worker has %lld: side=%d would fit",
-                         (long long)images, p->side, (long long)need, (long long)limit, smaller.side);
-    return mffa_fail(
-        err, MFFA_EINVAL,
-        "fitting %lld pictures at side %d needs %lld bytes of memory, the worker has %lld: give fewer pictures, a smaller ratio, or a "
-        "worker with more memory (MFFA_MEMORY_BYTES)",
-        (long long)images, p->side, (long long)need, (long long)limit);
 }
 
 static mffa_provenance provenance_of(const fit *f, const mffa_job *j) {
@@ -93,7 +74,7 @@ mffa_code mffa_job_fit(mffa_job *j, mffa_err *err) {
     if (!rc) rc = mffa_job_inputs(j, MFFA_USE_TRAIN, &f.inputs, err);
     if (!rc) rc = find_weights(&f, j, &p, err);
     if (!rc) rc = mffa_engine_network(j->engine, &f.weights.backbone, &f.weights.transformer, p.blocks, &net, err);
-    if (!rc) rc = check_memory(j, net, &p, (int64_t)mffa_dataset_count(f.inputs.set), err);
+    if (!rc) rc = mffa_fit_memory_check(j, net, &p, (int64_t)mffa_dataset_count(f.inputs.set), 0, err);
     if (!rc) rc = mffa_training_init(&f.training, j, f.inputs.set, err);
     if (rc) return rc;
     mffa_source train = mffa_training_source(&f.training);

@@ -6,9 +6,7 @@
 
 void mffa_scoring_done(mffa_scoring *s) {
     mffa_inputs_done(&s->inputs);
-    mffa_reference_done(&s->reference);
-    mffa_pretrained_file_done(&s->model_file);
-    mffa_pretrained_done(&s->weights);
+    mffa_fitted_done(&s->fitted);
     if (s->scores.side) mffa_map_spool_close(&s->spool);
     mffa_metrics_close(s->metrics);
     mffa_figures_done(&s->figures);
@@ -81,7 +79,7 @@ static mffa_code note_scored(mffa_scoring *s, const batch *b, size_t i, mffa_err
 
 static mffa_code score_batch(mffa_scoring *s, batch *b, mffa_err *err) {
     if (b->count == 0) return MFFA_OK;
-    mffa_code rc = mffa_model_score(s->model, s->network, s->maps_kind, b->images, b->count, b->maps, b->scores, err);
+    mffa_code rc = mffa_model_score(s->fitted.model, s->fitted.network, s->maps_kind, b->images, b->count, b->maps, b->scores, err);
     if (!rc) rc = mffa_map_spool_add(&s->spool, b->maps, b->count, err);
     for (size_t i = 0; !rc && i < (size_t)b->count; i++) rc = note_scored(s, b, i, err);
     b->count = 0;
@@ -90,7 +88,7 @@ static mffa_code score_batch(mffa_scoring *s, batch *b, mffa_err *err) {
 
 /* A CPU gains nothing from more at once, and the wish to stop is heard between two batches. */
 static int64_t batch_room(const mffa_scoring *s) {
-    int64_t most = strncmp(mffa_network_describe(s->network)->device, "cpu", 3) == 0 ? 4 : INT64_MAX;
+    int64_t most = strncmp(mffa_network_describe(s->fitted.network)->device, "cpu", 3) == 0 ? 4 : INT64_MAX;
     return s->job->config->batch < most ? s->job->config->batch : most;
 }
 

@@ -2,20 +2,15 @@
 #ifndef MFFA_WORKER_SCORING_H
 #define MFFA_WORKER_SCORING_H
 
+#include "worker/fitted.h"
 #include "worker/heatmaps.h"
 #include "worker/inputs.h"
 #include "worker/job.h"
-#include "worker/reference.h"
-#include "worker/pretrained.h"
 
 typedef struct mffa_scoring { /* zero-initialise */
     mffa_job *job;
     mffa_inputs inputs;
-    mffa_reference reference;
-    mffa_pretrained_file model_file;
-    mffa_pretrained weights;
-    const mffa_model *model;
-    mffa_network *network;
+    mffa_fitted fitted;
     const char *maps_name; /* "product", ... */
     mffa_maps maps_kind;
     mffa_map_spool spool;

@@ -82,9 +82,9 @@ mffa_code mffa_scoring_conclude(mffa_scoring *s, mffa_err *err) {
     mffa_summary summary = mffa_job_summary(s->job);
     summary.dataset_sha256 = s->inputs.sha256;
     summary.ignored = (int64_t)mffa_dataset_ignored(s->inputs.set);
-    summary.profile = mffa_model_profile(s->model);
-    summary.from = mffa_model_provenance(s->model);
-    summary.device = mffa_network_describe(s->network)->device;
+    summary.profile = mffa_model_profile(s->fitted.model);
+    summary.from = mffa_model_provenance(s->fitted.model);
+    summary.device = mffa_network_describe(s->fitted.network)->device;
     summary.scoring = &scoring;
     rc = put_documents(s, &summary, err);
     return rc ? rc : mffa_job_conclude(s->job, &summary, err);

@@ -111,6 +111,25 @@ static void put_finetune(mffa_json *o, const mffa_summary_finetune *f) {
     num(o, "loss", f->result->loss), num(o, "accuracy", f->result->accuracy);
 }
 
+static void put_verify(mffa_json *o, const mffa_summary_verify *v) {
+    const mffa_model_difference *d = v->difference;
+    mffa_json *list = mffa_json_array();
+    text(o, "model", v->model_url), text(o, "model_sha256", v->model_sha256);
+    integer(o, "train_images", v->train_images);
+    num(o, "largest_difference", d->largest);
+    text(o, "largest_in", d->where);
+    integer(o, "differing", d->differing);
+    for (int i = 0; i < MFFA_MODEL_PARTS; i++) {
+        mffa_json *part = mffa_json_object();
+        text(part, "part", d->parts[i].name);
+        mffa_json_set(part, "chosen", mffa_json_of_bool(d->parts[i].chosen));
+        integer(part, "differing", d->parts[i].differing);
+        num(part, "largest", d->parts[i].largest);
+        mffa_json_push(list, part);
+    }
+    mffa_json_set(o, "differences", list);
+}
+
 mffa_json *mffa_summary_document(const mffa_summary *s) {
     mffa_json *o = mffa_json_object();
     char created[25];
@@ -127,6 +146,7 @@ mffa_json *mffa_summary_document(const mffa_summary *s) {
     text(o, "device", s->device), text(o, "precision", s->precision);
     if (s->finetune) put_finetune(o, s->finetune);
     if (s->fit) integer(o, "train_images", s->fit->train_images), integer(o, "bank_rows", s->fit->bank_rows);
+    if (s->verify) put_verify(o, s->verify);
     if (s->scoring) put_scoring(o, s->scoring);
     mffa_json_set(o, "skipped", skipped_json(s->skipped));
     mffa_json_set(o, "timings", timings_json(s->timings));
@@ -172,6 +192,10 @@ mffa_code mffa_summary_facts(const mffa_summary *s, mffa_span packed, mffa_facts
     if (s->fit) {
         fact(out, "train_images", "%lld", (long long)s->fit->train_images);
         fact(out, "bank_rows", "%lld", (long long)s->fit->bank_rows);
+    }
+    if (s->verify) {
+        fact(out, "largest_difference", "%.3g", s->verify->difference->largest);
+        fact(out, "differing", "%lld", (long long)s->verify->difference->differing);
     }
     if (s->scoring) fact(out, "images", "%lld", (long long)s->scoring->images);
     if (s->scoring && s->scoring->figures) {

@@ -5,13 +5,18 @@
 
 #include "core/base/json.h"
 #include "core/mffa/metrics.h"
-#include "core/mffa/model.h"
+#include "core/mffa/model_difference.h"
 #include "core/mffa/psg.h"
 #include "worker/skipped.h"
 #include "worker/timings.h"
 
 typedef struct mffa_summary_finetune { const mffa_psg_params *params; const mffa_psg_result *result; } mffa_summary_finetune;
 typedef struct mffa_summary_fit { int64_t train_images, bank_rows; } mffa_summary_fit;
+typedef struct mffa_summary_verify {
+    const char *model_url, *model_sha256;
+    int64_t train_images;
+    const mffa_model_difference *difference;
+} mffa_summary_verify;
 typedef struct mffa_summary_scoring {
     const mffa_figures *figures;                   /* NULL: pictures without labels */
     const mffa_figure *threshold;
@@ -34,8 +39,9 @@ typedef struct mffa_summary {
     const mffa_skipped *skipped;
     const mffa_timings *timings;
     int64_t peak_memory_bytes;                     /* resident in the executor, 0: not known */
-    const mffa_summary_finetune *finetune;         /* exactly one of the three */
+    const mffa_summary_finetune *finetune;         /* exactly one of the four */
     const mffa_summary_fit *fit;
+    const mffa_summary_verify *verify;
     const mffa_summary_scoring *scoring;
 } mffa_summary;
 

@@ -22,7 +22,7 @@ static const row rows[] = {
     {"MFFA_REDIS_PASSWORD_FILE", NULL, MFFA_ANY, TEXT, FIELD(redis_password_file), 0, 0, NULL, "file whose first line is the Redis password"},
     {"MFFA_QUEUE", "main", MFFA_ANY, TEXT, FIELD(queue), 0, 0, NULL, "name of the queue; its keys start with mffa:{<queue>}:"},
     {"MFFA_POOL", "default", MFFA_WORKER, TEXT, FIELD(pool), 0, 0, NULL, "pool whose jobs this worker takes"},
-    {"MFFA_KINDS", "finetune,fit,evaluate,score", MFFA_WORKER, TEXT, FIELD(kinds), 0, 0, NULL, "job kinds this worker takes"},
+    {"MFFA_KINDS", "finetune,fit,evaluate,score,verify", MFFA_WORKER, TEXT, FIELD(kinds), 0, 0, NULL, "job kinds this worker takes"},
     {"MFFA_WORKER_ID", NULL, MFFA_WORKER, TEXT, FIELD(worker_id), 0, 0, NULL, "name in the queue; made from host, pid and chance if not set"},
     {"MFFA_DEVICE", "auto", MFFA_WORKER, TEXT, FIELD(device), 0, 0, NULL, "auto, cpu or cuda:N"},
     {"MFFA_PRECISION", "fp32", MFFA_WORKER, CHOICE, FIELD(precision), 0, 0, "fp32|tf32|bf16", "arithmetic of the networks"},

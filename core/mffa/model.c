@@ -3,6 +3,8 @@
 #include <math.h>
 #include <string.h>
 #include "core/mffa/amc.h"
+#include "core/mffa/coreset.h"
+#include "core/mffa/kernels.h"
 #include "core/mffa/model_parts.h"
 
 void mffa_model_close(mffa_model *m) {
@@ -19,6 +21,12 @@ const mffa_profile *mffa_model_profile(const mffa_model *m) { return &m->profile
 const mffa_provenance *mffa_model_provenance(const mffa_model *m) { return &m->from; }
 int64_t mffa_model_bank_rows(const mffa_model *m) { return m->bank.rows; }
 int64_t mffa_model_train_images(const mffa_model *m) { return m->train_images; }
+
+int64_t mffa_model_bytes(const mffa_model *m) {
+    int64_t width = m->c2 + m->c3, bank = m->bank.rows * (4 * width + 2 * 4 + 4), channels = 8 * (m->width + m->gaussian.channels);
+    int64_t gaussian = m->gaussian.positions * (2 * 4 * m->gaussian.channels + (m->gaussian.scatter ? 6 : 2) * mffa_packed(m->gaussian.channels));
+    return bank + channels + 4 * MFFA_CORESET_WIDTH * width + gaussian;
+}
 
 mffa_lgffp mffa_model_lgffp(const mffa_model *m, const mffa_network *net) {
     return (mffa_lgffp){.grid = m->profile.grid,

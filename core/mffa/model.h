@@ -57,6 +57,7 @@ const mffa_profile *mffa_model_profile(const mffa_model *m);
 const mffa_provenance *mffa_model_provenance(const mffa_model *m);
 int64_t mffa_model_bank_rows(const mffa_model *m);
 int64_t mffa_model_train_images(const mffa_model *m);
+int64_t mffa_model_bytes(const mffa_model *m); /* of memory */
 
 /* Per image, what the score came from. */
 typedef struct mffa_score {

@@ -11,6 +11,7 @@ static const struct {
     {"submit", "KIND FIELD VALUE...", "submit a job, with the same words as redis-cli FCALL mffa_submit 0; prints its ids", mffa_command_submit},
     {"watch", "ID...", "follow jobs to their end; exits 0 if all are done", mffa_command_watch},
     {"get", "ID|URL DIR", "fetch what a done job published into a folder, every object checked against the manifest", mffa_command_get},
+    {"verify", "MODEL --data DIR [--weights DIR] [--output DIR]", "have a worker compute a model again and tell the largest difference", mffa_command_verify},
     {"sample", "DIR [train N] [good N] [defects N] [side N] [seed N]", "make a small data set and random weights to try everything with",
      mffa_command_sample},
     {"weights", "small|paper DIR", "fetch the published weights of a profile into a folder", mffa_command_weights},
@@ -21,6 +22,14 @@ static void print_commands(mffa_buf *out) {
     mffa_buf_puts(out, "mffactl COMMAND ...\n\n");
     for (size_t i = 0; i < MFFA_COUNT(commands); i++) mffa_buf_putf(out, "  %s %s\n      %s\n", commands[i].name, commands[i].words, commands[i].help);
     mffa_buf_puts(out, "  version\n      print the version\n");
+}
+
+/* The flags of verify are no settings: they become words. */
+static void take_own_flags(int argc, char **argv) {
+    static const char *const own[] = {"--data", "--weights", "--output"};
+    for (int i = 2; i < argc && strcmp(argv[1], "verify") == 0; i++)
+        for (size_t k = 0; k < MFFA_COUNT(own); k++)
+            if (strcmp(argv[i], own[k]) == 0) argv[i] += strlen("--");
 }
 
 static mffa_code run(const mffa_command *c, const char *name, mffa_err *err) {
@@ -37,6 +46,7 @@ int main(int argc, char **argv) {
     bool markdown = argc == 3 && strcmp(argv[1], "settings") == 0 && strcmp(argv[2], "--markdown") == 0; /* not a setting's flag */
     signal(SIGPIPE, SIG_IGN);
     print_commands(&usage);
+    take_own_flags(argc, argv);
     mffa_code rc = markdown ? (left = 2, mffa_config_load_env(&config, MFFA_CTL, &err))
                             : mffa_config_load(&config, MFFA_CTL, mffa_buf_text(&usage), argc, argv, &left, &err);
     if (!rc && (left == 0 || strcmp(argv[1], "help") == 0)) return fputs(mffa_buf_text(&usage), left ? stdout : stderr), left ? 0 : 2;

@@ -42,7 +42,7 @@ static void explain(watched *w, const char *kind) {
 }
 
 static void tell_end(watched *w, const mffa_reply *record) {
-    static const char *const figures[] = {"image_auroc", "pixel_auroc", "aupro", "loss", "accuracy", "bank_rows", "images", "seconds"};
+    static const char *const figures[] = {"image_auroc", "pixel_auroc", "aupro", "loss", "accuracy", "bank_rows", "largest_difference", "images", "seconds"};
     printf("%s %s  %s", field(record, "kind"), w->id, w->state);
     for (size_t i = 0; i < MFFA_COUNT(figures); i++)
         if (*field(record, figures[i])) printf("  %s=%s", figures[i], field(record, figures[i]));

@@ -106,8 +106,8 @@ local fields = { -- default nil: none, or what help says
 }
 
 local COMMON = { 'prio', 'after', 'idem', 'delay', 'retries', 'timeout', 'pool', 'keep' }
-local KIND_NAMES = { 'finetune', 'fit', 'evaluate', 'score', 'pipeline' }
-local RUN_KINDS = { 'finetune', 'fit', 'evaluate', 'score' } -- what a worker runs
+local KIND_NAMES = { 'finetune', 'fit', 'evaluate', 'score', 'verify', 'pipeline' }
+local RUN_KINDS = { 'finetune', 'fit', 'evaluate', 'score', 'verify' } -- what a worker runs
 local kinds = { -- own fields in the order of the help; needs: must be given
   finetune = {
     own = { 'dataset', 'output', 'weights', 'profile', 'seed', 'epochs', 'batch', 'learning_rate', 'side', 'on_bad_image' },
@@ -129,6 +129,11 @@ local kinds = { -- own fields in the order of the help; needs: must be given
     own = { 'dataset', 'model', 'output', 'weights', 'profile', 'maps', 'save_maps', 'heatmaps', 'threshold', 'on_bad_image' },
     needs = { 'dataset', 'model', 'output' },
     help = 'score pictures without labels',
+  },
+  verify = {
+    own = { 'dataset', 'model', 'output', 'weights', 'on_bad_image' },
+    needs = { 'dataset', 'model', 'output' },
+    help = 'compute a model again and report the largest difference',
   },
   pipeline = {
     own = { 'dataset', 'output', 'psg', 'weights', 'profile', 'seed', 'epochs', 'batch', 'learning_rate', 'side', 'grid', 'blocks',

@@ -181,7 +181,7 @@ static void a_wrong_message_is_rejected_with_its_reason_and_the_next_is_read(voi
     assert_int_equal(reap("answered "), 3);
     assert_string_equal(state_of(bad), "rejected");
     assert_string_equal(mffa_test_field(&redis, bad, "reason"), "BADFIELD dataset \"nowhere\" does not fit: give s3://bucket/prefix or file:///path");
-    assert_string_equal(mffa_test_field(&redis, none, "reason"), "BADKIND \"\" is not a kind: kinds are finetune fit evaluate score pipeline");
+    assert_string_equal(mffa_test_field(&redis, none, "reason"), "BADKIND \"\" is not a kind: kinds are finetune fit evaluate score verify pipeline");
     assert_string_equal(mffa_test_ask(&redis, "ZCARD mffa:{main}:ready:default:fit"), "1");
     assert_int_equal(mffa_test_check_rules(&redis), 4);
     mffa_test_ask(&redis, "ZADD mffa:{main}:rejected 1 %s", bad);

@@ -201,7 +201,7 @@ static void a_paused_kind_or_pool_is_not_claimed_until_it_is_resumed(void **stat
     mffa_test_fcall(&redis, "resume pool default");
     assert_string_equal(claim(N2), fit);
     mffa_test_refused(&redis, "BADFIELD what \"fit\" does not fit: give kind or pool", "pause fit");
-    mffa_test_refused(&redis, "BADFIELD kind \"fot\" does not fit: give finetune, fit, evaluate or score", "pause kind fot");
+    mffa_test_refused(&redis, "BADFIELD kind \"fot\" does not fit: give finetune, fit, evaluate, score or verify", "pause kind fot");
 }
 
 static void a_drained_worker_hands_its_job_back_and_gets_no_other(void **state) {
@@ -288,7 +288,7 @@ static void stats_counts_by_state_pool_and_worker(void **state) {
     const char *id = claim(N1);
     assert_string_equal(mffa_test_ask(&redis, "FCALL_RO mffa_stats 0"),
                         sentence("queued 1 running 1 delayed 1 blocked 0 failed 0 dead 0 done 0 cancelled 0 skipped 0 rejected 0 inbox 0 pool:default:queued 0 "
-                                 "pool:default:open 1 pool:gpu:queued 1 pool:gpu:open 1 workers 1 worker:w1 default finetune,fit,evaluate,score %s "
+                                 "pool:default:open 1 pool:gpu:queued 1 pool:gpu:open 1 workers 1 worker:w1 default finetune,fit,evaluate,score,verify %s "
                                  "submitted_so_far 3 library 1",
                                  id));
 }

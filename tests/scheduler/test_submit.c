@@ -43,8 +43,8 @@ static void ids_are_an_epoch_and_a_number_and_lost_data_draws_another_epoch(void
 static void each_wrong_field_is_refused_with_its_sentence_and_changes_nothing(void **state) {
     (void)state;
     static const char *const cases[][2] = {
-        {"submit", "BADKIND \"\" is not a kind: kinds are finetune fit evaluate score pipeline"},
-        {"submit fitt", "BADKIND \"fitt\" is not a kind: did you mean fit? kinds are finetune fit evaluate score pipeline"},
+        {"submit", "BADKIND \"\" is not a kind: kinds are finetune fit evaluate score verify pipeline"},
+        {"submit fitt", "BADKIND \"fitt\" is not a kind: did you mean fit? kinds are finetune fit evaluate score verify pipeline"},
         {"submit fit", "BADFIELD dataset is missing: give s3://bucket/prefix or file:///path"},
         {"submit fit dataset s3://plant/bottle", "BADFIELD output is missing: give s3://bucket/prefix or file:///path"},
         {"submit evaluate " D, "BADFIELD model is missing: give s3://bucket/prefix or file:///path, or the id of a fit job"},
@@ -211,7 +211,7 @@ static void help_names_every_kind_and_every_field_of_a_kind(void **state) {
     assert_non_null(strstr(fit, "dataset: folder of pictures (s3://bucket/prefix or file:///path; needed)"));
     assert_non_null(strstr(fit, "keep_statistics: store what extending the model later needs (no or yes; default no)"));
     assert_non_null(strstr(fit, "prio: urgency, 9 first; equal ones run in order of submission (an integer from 0 to 9; default 5)"));
-    mffa_test_refused(&redis, "BADKIND \"fot\" is not a kind: did you mean fit? kinds are finetune fit evaluate score pipeline", "help fot");
+    mffa_test_refused(&redis, "BADKIND \"fot\" is not a kind: did you mean fit? kinds are finetune fit evaluate score verify pipeline", "help fot");
 }
 
 static void a_queue_that_is_full_refuses(void **state) {

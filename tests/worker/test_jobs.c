@@ -2,13 +2,14 @@
 #include <sys/stat.h>
 #include "core/image/decode.h"
 #include "core/nn/safetensors.h"
+#include "core/mffa/model_difference.h"
 #include "storage/store.h"
 #include "tests/support/test.h"
 #include "tests/worker/world.h"
 
 static world w;
 static pid_t worker;
-static char fitted[64], evaluated[64]; /* the jobs whose results the tests share */
+static char fitted[64], evaluated[64], tuned[64]; /* the jobs whose results the tests share */
 
 #define TINY "side 64 blocks 1 ratio 0.1"
 
@@ -147,7 +148,54 @@ static void a_pipeline_with_fine_tuning_carries_its_backbone_along(void **state)
     assert_true(has_object(tune, "backbone.safetensors"));
     assert_true(has_object(fit, "backbone.safetensors"));
     assert_string_not_equal(mffa_test_field(&w.redis, tune, "loss"), "");
+    memcpy(tuned, fit, sizeof tuned);
     world_shell("test ! -e '%s'/tuned/finetune-%s/checkpoint/checkpoint.safetensors", w.dir, tune);
+}
+
+static int64_t differing(const char *id) {
+    MFFA_AUTO(mffa_json_close_p) mffa_json *s = world_summary(&w, id);
+    return mffa_json_int(mffa_json_get(s, "differing"), -1);
+}
+
+static void a_model_computed_again_is_the_same_bit_for_bit(void **state) {
+    (void)state;
+    const char *plain = world_submit(&w, "verify model %s dataset file://%s/dataset output file://%s/out", fitted, w.dir, w.dir);
+    const char *with_backbone = world_submit(&w, "verify model %s dataset file://%s/dataset output file://%s/out", tuned, w.dir, w.dir);
+    world_wait(&w, plain, "done"), world_wait(&w, with_backbone, "done");
+    world_check_manifest(&w, plain);
+    assert_int_equal(differing(plain), 0);
+    assert_int_equal(differing(with_backbone), 0);
+    assert_string_equal(mffa_test_field(&w.redis, plain, "largest_difference"), "0");
+    MFFA_AUTO(mffa_json_close_p) mffa_json *s = world_summary(&w, plain);
+    assert_int_equal(mffa_json_int(mffa_json_get(s, "train_images"), 0), 6);
+    assert_int_equal(mffa_json_size(mffa_json_get(s, "differences")), MFFA_MODEL_PARTS);
+}
+
+static void a_model_of_other_pictures_is_found_out(void **state) {
+    (void)state;
+    world_shell("cp -r '%s/dataset' '%s/other' && cp '%s/other/train/good/000.png' '%s/other/train/good/003.png'", w.dir, w.dir, w.dir, w.dir);
+    const char *id = world_submit(&w, "verify model %s dataset file://%s/other output file://%s/out", fitted, w.dir, w.dir);
+    world_wait(&w, id, "done");
+    assert_true(differing(id) > 0);
+    assert_true(strtod(mffa_test_field(&w.redis, id, "largest_difference"), NULL) > 1e-3);
+    world_shell("rm '%s/other/train/good/003.png'", w.dir);
+    id = world_submit(&w, "verify model %s dataset file://%s/other output file://%s/out", fitted, w.dir, w.dir);
+    world_wait(&w, id, "failed");
+    world_assert_reason(&w, id, "the model was fitted with 6 pictures, this data set gives 5");
+}
+
+static void mffactl_verify_takes_folders_and_exits_by_what_was_found(void **state) {
+    (void)state;
+    const char *result = mffa_test_field(&w.redis, fitted, "result") + strlen("file://");
+    world_shell("MFFA_REDIS_URL=%s '%s' verify '%s' --data '%s/dataset' --weights '%s/weights' > '%s/said'", w.redis.url, MFFA_TEST_CTL, result,
+                w.dir, w.dir, w.dir);
+    world_shell("grep -q 'largest difference 0: computed again, the model is the same bit for bit' '%s/said'", w.dir);
+    world_shell("grep -q '^  file://%s/out/verify-' '%s/said'", w.dir, w.dir); /* beside the model's own folder */
+    world_shell("cp '%s/dataset/train/good/001.png' '%s/other/train/good/003.png'", w.dir, w.dir);
+    world_shell("! MFFA_REDIS_URL=%s '%s' verify %s --data '%s/other' > '%s/said' 2> '%s/why'", w.redis.url, MFFA_TEST_CTL, fitted, w.dir, w.dir,
+                w.dir);
+    world_shell("grep -q 'memory_bank.features .* differ, at most by' '%s/said'", w.dir);
+    world_shell("grep -q 'the model is not what these pictures and weights give' '%s/why'", w.dir);
 }
 
 static int start(void **state) {
@@ -173,6 +221,9 @@ int main(void) {
         cmocka_unit_test(a_model_is_found_by_its_run_folder_or_the_newest_below_a_prefix),
         cmocka_unit_test(scoring_again_gives_the_same_bytes),
         cmocka_unit_test(a_pipeline_with_fine_tuning_carries_its_backbone_along),
+        cmocka_unit_test(a_model_computed_again_is_the_same_bit_for_bit),
+        cmocka_unit_test(a_model_of_other_pictures_is_found_out),
+        cmocka_unit_test(mffactl_verify_takes_folders_and_exits_by_what_was_found),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -1,6 +1,6 @@
 /* The whole pipeline against an independent one: tests/golden/make_mffa.py writes down what PyTorch, timm, numpy and scipy make of the
  * same pictures and weights, with the same random numbers computed anew. */
-#include "core/mffa/model.h"
+#include "core/mffa/model_difference.h"
 
 #include <math.h>
 #include <unistd.h>
@@ -146,6 +146,39 @@ static char *temporary(char path[64]) {
     assert_true(fd >= 0);
     close(fd);
     return path;
+}
+
+static void a_comparison_names_the_part_that_differs(void **state) {
+    (void)state;
+    mffa_err err = {0};
+    mffa_network *net = network(2, 2);
+    mffa_profile p = profile();
+    list l = {.skip = -1};
+    mffa_model *a = fitted(net, &p, &l, TRAIN), *b = fitted(net, &p, &l, TRAIN);
+    mffa_model_difference d;
+    assert_ok(mffa_model_compare(a, b, &d, &err));
+    assert_int_equal(d.differing, 0);
+    assert_float_equal(d.largest, 0, 0);
+    assert_null(d.where);
+    float scale = b->gaussian.scale[7];
+    b->gaussian.scale[7] *= 2;
+    assert_ok(mffa_model_compare(a, b, &d, &err));
+    assert_string_equal(d.where, "gaussian.factor");
+    assert_true(d.differing > 0 && d.differing <= p.gaussian_channels);
+    b->gaussian.scale[7] = scale;
+    b->bank.features[3] = NAN;
+    assert_ok(mffa_model_compare(a, b, &d, &err));
+    assert_string_equal(d.where, "memory_bank.features");
+    assert_true(d.largest > 1e30);
+    b->bank.features[3] = a->bank.features[3];
+    b->gaussian_channels[0]++;
+    assert_ok(mffa_model_compare(a, b, &d, &err));
+    assert_string_equal(d.where, "gaussian.channels");
+    assert_int_equal(d.differing, 1);
+    b->train_images--;
+    assert_int_equal(mffa_model_compare(a, b, &d, &err), MFFA_EINVAL);
+    mffa_model_close(a), mffa_model_close(b);
+    mffa_network_close(net);
 }
 
 static void a_model_read_back_scores_bit_for_bit_the_same(void **state) {
@@ -337,6 +370,7 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fits_what_independent_code_fits),
         cmocka_unit_test(scores_what_independent_code_scores),
+        cmocka_unit_test(a_comparison_names_the_part_that_differs),
         cmocka_unit_test(a_model_read_back_scores_bit_for_bit_the_same),
         cmocka_unit_test(pictures_left_out_change_nothing_but_their_index),
         cmocka_unit_test(fit_tells_its_phases_in_order_and_stops_when_told),
