@@ -60,16 +60,16 @@ def metrics():
 
 
 def gaussian():
-    """Mahalanobis distances in double; few: fewer pictures than features, three of which are constant."""
-    for name, n, d, seed in (("many", 60, 21, 2), ("few", 9, 37, 3)):
+    """Mahalanobis distances in double; few: fewer pictures than features, three of which are constant; paper: as many features."""
+    for name, n, d, positions, seed in (("many", 60, 21, 3, 2), ("few", 9, 37, 3, 3), ("paper", 10, 570, 1, 7)):
         rng = np.random.default_rng(seed)
-        mix = rng.normal(size=(3, d, d)) / d ** 0.5
-        train = (np.einsum("npd,pde->npe", rng.normal(size=(n, 3, d)), mix) + rng.normal(size=(3, d)) * 5).astype(np.float32)
+        mix = rng.normal(size=(positions, d, d)) / d ** 0.5
+        train = (np.einsum("npd,pde->npe", rng.normal(size=(n, positions, d)), mix) + rng.normal(size=(positions, d)) * 5).astype(np.float32)
         if name == "few":
             train[:, :, [0, 8, 36]] = 2.5
-        test = (train[:4] + rng.normal(size=(4, 3, d)) * [[[0]], [[0.1]], [[1]], [[5]]]).astype(np.float32)
-        distance = np.empty((4, 3))
-        for p in range(3):
+        test = (train[:4] + rng.normal(size=(4, positions, d)) * [[[0]], [[0.1]], [[1]], [[5]]]).astype(np.float32)
+        distance = np.empty((4, positions))
+        for p in range(positions):
             x = train[:, p].astype(np.float64)
             inverse = np.linalg.inv(np.cov(x, rowvar=False, ddof=1) + 0.01 * np.eye(d))
             z = test[:, p].astype(np.float64) - x.mean(0)
