@@ -12,7 +12,7 @@ static const struct {
     {"watch", "ID...", "follow jobs to their end; exits 0 if all are done", mffa_command_watch},
     {"get", "ID|URL DIR", "fetch what a done job published into a folder, every object checked against the manifest", mffa_command_get},
     {"verify", "MODEL --data DIR [--weights DIR] [--output DIR]", "have a worker compute a model again and tell the largest difference", mffa_command_verify},
-    {"sample", "DIR [train N] [good N] [defects N] [side N] [seed N]", "make a small data set and random weights to try everything with",
+    {"sample", "DIR [train N] [good N] [defects N] [side N] [seed N] [profile small|paper]", "make a small data set and random weights to try everything with",
      mffa_command_sample},
     {"weights", "small|paper DIR", "fetch the published weights of a profile into a folder", mffa_command_weights},
     {"settings", "[--markdown]", "list every setting of the programs", mffa_command_settings},

@@ -10,7 +10,7 @@
 #include "scheduler/ctl/sample_weights.h"
 
 mffa_sample_options mffa_sample_defaults(void) {
-    return (mffa_sample_options){.seed = 1, .train = 24, .good = 6, .defects_per_kind = 4, .side_px = 256};
+    return (mffa_sample_options){.seed = 1, .train = 24, .good = 6, .defects_per_kind = 4, .side_px = 256, .profile = "small"};
 }
 
 static mffa_code check_range(const char *name, int value, int least, int most, mffa_err *err) {
@@ -123,6 +123,7 @@ mffa_code mffa_sample_write(const char *dir, const mffa_sample_options *o, const
     if (!dir[0] || strlen(dir) > PATH_MAX - LONGEST_NAME_INSIDE)
         return mffa_fail(err, MFFA_EINVAL, "the folder's name has %zu bytes: expected 1 to %d", strlen(dir), PATH_MAX - LONGEST_NAME_INSIDE);
     mffa_code rc = check_options(o, err);
+    if (!rc) rc = mffa_sample_weights_check(o->profile, err);
     if (!rc) rc = refuse_existing(dir, "dataset", err);
     if (!rc) rc = refuse_existing(dir, "weights", err);
     snprintf(part, sizeof part, "%s/", dir);
@@ -135,6 +136,6 @@ mffa_code mffa_sample_write(const char *dir, const mffa_sample_options *o, const
     rc = write_dataset(part, o, p, err);
     snprintf(part, sizeof part, "%s/weights", temporary);
     if (!rc && mkdir(part, 0777)) rc = io_failed("make the folder", part, err);
-    if (!rc) rc = mffa_sample_weights(part, o->seed, p, err);
+    if (!rc) rc = mffa_sample_weights(part, o->profile, o->seed, p, err);
     return rc ? rc : publish(temporary, dir, err);
 }

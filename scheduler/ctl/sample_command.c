@@ -22,11 +22,15 @@ static mffa_code read_options(const mffa_command *c, mffa_sample_options *o, mff
         const char *name = c->words[i];
         int64_t v = 0;
         size_t k = 0;
-        if (i + 1 == c->count) return mffa_fail(err, MFFA_EINVAL, "%s needs a number", name);
+        if (i + 1 == c->count) return mffa_fail(err, MFFA_EINVAL, "%s needs a value", name);
+        if (strcmp(name, "profile") == 0) {
+            o->profile = c->words[i + 1];
+            continue;
+        }
         mffa_code rc = read_number(name, c->words[i + 1], strcmp(name, "seed") == 0 ? INT64_MAX : 1000000, &v, err);
         while (k < MFFA_COUNT(numbers) && strcmp(numbers[k].name, name) != 0) k++;
         if (k == MFFA_COUNT(numbers) && strcmp(name, "seed") != 0)
-            return mffa_fail(err, MFFA_EINVAL, "sample does not know \"%s\": it knows train, good, defects, side and seed", name);
+            return mffa_fail(err, MFFA_EINVAL, "sample does not know \"%s\": it knows train, good, defects, side, seed and profile", name);
         if (rc) return rc;
         if (k < MFFA_COUNT(numbers)) *numbers[k].at = (int)v;
         else o->seed = (uint64_t)v;

@@ -98,7 +98,7 @@ static void wrong_command_lines_are_answered_with_the_way_out(void **state) {
     assert_string_equal(ctl(1, "sample"), "mffactl: sample needs a folder: mffactl sample DIR\n");
     assert_string_equal(ctl(1, "sample %s/s train 5x", dir), "mffactl: train=\"5x\": expected an integer from 0 to 1000000\n");
     assert_string_equal(ctl(1, "sample %s/s colour 5", dir),
-                        "mffactl: sample does not know \"colour\": it knows train, good, defects, side and seed\n");
+                        "mffactl: sample does not know \"colour\": it knows train, good, defects, side, seed and profile\n");
     assert_string_equal(ctl(1, "verify k4-1"), "mffactl: verify needs the data set that the model was fitted with: --data DIR\n");
     assert_string_equal(ctl(1, "verify k4-1 --data"), "mffactl: --data needs a folder or a URL\n");
     assert_string_equal(ctl(1, "verify k4-1 --data /nowhere"), "mffactl: data: there is no folder \"/nowhere\"\n");

@@ -11,7 +11,7 @@
 #include "tests/support/test.h"
 
 enum { MOST_KEYS = 200, SIDE = 96 };
-static const mffa_sample_options few = {.seed = 7, .train = 3, .good = 2, .defects_per_kind = 2, .side_px = SIDE};
+static const mffa_sample_options few = {.seed = 7, .train = 3, .good = 2, .defects_per_kind = 2, .side_px = SIDE, .profile = "small"};
 static const mffa_limits plenty = {1 << 28, 1 << 26};
 static char root[] = "/tmp/mffa-sample-XXXXXX"; /* root/a: written once with `few`, for all tests */
 
@@ -209,6 +209,10 @@ static void refuses_what_it_cannot_do_and_leaves_nothing(void **state) {
     o.side_px = 5000;
     assert_int_equal(mffa_sample_write(in_root("d"), &o, NULL, &err), MFFA_EINVAL);
     assert_string_equal(err.msg, "side_px=5000: expected an integer from 64 to 2048");
+    o = few;
+    o.profile = "large";
+    assert_int_equal(mffa_sample_write(in_root("d"), &o, NULL, &err), MFFA_EINVAL);
+    assert_string_equal(err.msg, "profile=\"large\": expected small or paper");
     assert_int_not_equal(access(in_root("d"), F_OK), 0);
     assert_int_equal(mffa_sample_write("", &few, NULL, &err), MFFA_EINVAL);
     assert_int_not_equal(mffa_sample_write("/proc/nowhere/x", &few, NULL, &err), MFFA_OK);
