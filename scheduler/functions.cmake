@@ -1,6 +1,6 @@
 # cmake -DFOLDER=.../functions -DOUT=dir -P functions.cmake: join the library's files into OUT/mffa.lua (what FUNCTION LOAD takes) and
 # OUT/functions.c (the same bytes for the programs).
-set(parts head fields jobs submit work control read reap verbs)
+set(parts head fields jobs submit work control read metrics reap verbs)
 set(text "")
 foreach(part ${parts})
   file(READ "${FOLDER}/${part}.lua" piece)

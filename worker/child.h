@@ -3,6 +3,7 @@
  *   to it     {"do": "run", "job", "kind", "run", "nonce", "fields": {...}}   {"do": "cancel"}   {"do": "stop"}
  *   from it   {"is": "ready"}, once, before any other
  *             {"is": "progress", "phase", "done", "total"}
+ *             {"is": "counts", "counts": list of mffa_stats_take}
  *             {"is": "done", "result": URL, "facts": {name: text}, "summary": hex of the msgpack document or absent}
  *             {"is": "failed", "code": "EINVAL", "text": sentence, "again": bool} */
 #ifndef MFFA_WORKER_CHILD_H

@@ -6,7 +6,9 @@
 #include <string.h>
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/base/stats.h"
 #include "worker/job.h"
+#include "worker/trace.h"
 #include "worker/wire.h"
 #include "worker/work_dir.h"
 
@@ -66,6 +68,15 @@ static mffa_json *message(const char *is) {
     return m;
 }
 
+/* The executor has no readers of its own: its numbers go to the supervisor, before the last word at the latest. */
+static void tell_counts(executor *x) {
+    mffa_json *counts = mffa_stats_take();
+    if (!counts) return;
+    mffa_json *m = message("counts");
+    mffa_json_set(m, "counts", counts);
+    tell(x, m);
+}
+
 static bool tick(void *ctx, const char *phase, int64_t done, int64_t total) {
     executor *x = ctx;
     int64_t now = mffa_now_ms();
@@ -78,6 +89,7 @@ static bool tick(void *ctx, const char *phase, int64_t done, int64_t total) {
     mffa_json_set(m, "done", mffa_json_of_int(done));
     mffa_json_set(m, "total", mffa_json_of_int(total));
     tell(x, m);
+    tell_counts(x);
     return true;
 }
 
@@ -126,6 +138,7 @@ static void run(executor *x, const mffa_json *m) {
     mffa_err err = {0};
     mffa_progress progress = {x, tick};
     x->phase[0] = '\0';
+    mffa_trace_begin(mffa_json_text(mffa_json_get(mffa_json_get(m, "fields"), "trace"), ""));
     mffa_work_dir_empty(x->folder);
     mffa_code rc = mffa_job_init(&j, x->engine, m, x->folder, &progress, &err);
     j.listed = listed;
@@ -135,7 +148,9 @@ static void run(executor *x, const mffa_json *m) {
     mffa_job_done(&j);
     mffa_work_dir_empty(x->folder);
     if (rc == MFFA_EDEVICE || rc == MFFA_ENOMEM) mffa_engine_cool(x->engine); /* what is warm may be what broke, or what was in the way */
+    tell_counts(x);
     tell(x, answer);
+    mffa_trace_end();
 }
 
 int mffa_executor_run(int fd, const char *folder, const mffa_config *config) {

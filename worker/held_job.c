@@ -4,8 +4,11 @@
 #include <string.h>
 #include "core/base/clock.h"
 #include "core/base/log.h"
+#include "core/base/stats.h"
+#include "scheduler/health.h"
 #include "worker/meter.h"
 #include "worker/stop.h"
+#include "worker/trace.h"
 #include "worker/wire.h"
 
 typedef enum wish { NO_WISH, CANCEL, STOP } wish; /* what the executor was told */
@@ -92,6 +95,7 @@ static void hear(held_job *r) {
     if (strcmp(is, "progress") == 0)
         mffa_meter_note(&r->meter, mffa_json_text(mffa_json_get(m, "phase"), ""), mffa_json_int(mffa_json_get(m, "done"), 0),
                         mffa_json_int(mffa_json_get(m, "total"), 0), mffa_now_ms());
+    else if (strcmp(is, "counts") == 0) mffa_stats_merge(mffa_json_get(m, "counts"));
     else if (strcmp(is, "inputs") == 0) {
         snprintf(r->meter.inputs, sizeof r->meter.inputs, "%s", mffa_json_text(mffa_json_get(m, "sha256"), ""));
         r->h->next_beat_ms = mffa_now_ms(); /* into the record before anything can happen to this run */
@@ -106,6 +110,7 @@ static void beat(held_job *r, int64_t now) {
     mffa_code rc = mffa_holding_beat(r->h, &b, now, &verdict, &err);
     if (rc) { /* it is another's, or nobody knows: publish nothing */
         mffa_log(MFFA_WARN, "job.fenced", mffa_str("job", r->h->lease.job), mffa_int("run", r->h->lease.run), mffa_str("error", err.msg));
+        mffa_holding_count(r->h, rc == MFFA_EFENCED ? "fenced" : "alone");
         mffa_child_end(r->child, NULL);
         r->over = true;
         return;
@@ -155,6 +160,7 @@ static void wait_for_news(held_job *r, int64_t now) {
 
 void mffa_held_job_run(mffa_holding *h, mffa_child *child, const mffa_config *config, bool *drain) {
     held_job r = {.h = h, .child = child, .config = config};
+    mffa_trace_begin(mffa_lease_field(&h->lease, "trace", ""));
     MFFA_AUTO(mffa_json_close_p) mffa_json *m = run_message(&h->lease);
     r.meter.moved_ms = mffa_now_ms();
     mffa_log(MFFA_INFO, "job.started", mffa_str("job", h->lease.job), mffa_int("run", h->lease.run),
@@ -165,6 +171,8 @@ void mffa_held_job_run(mffa_holding *h, mffa_child *child, const mffa_config *co
         if (now >= h->next_beat_ms) beat(&r, now);
         if (!r.over) watch(&r, mffa_now_ms());
         if (!r.over) wait_for_news(&r, mffa_now_ms());
+        mffa_health_pulse();
     }
+    mffa_trace_end();
     if (r.drain) *drain = true;
 }

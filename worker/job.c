@@ -38,7 +38,9 @@ mffa_code mffa_job_init(mffa_job *j, mffa_engine *engine, const mffa_json *messa
     j->skip_bad = strcmp(on_bad_image, "skip") == 0;
     if (!rc) rc = open_url(j, "dataset", &j->dataset, err);
     if (!rc) rc = open_url(j, "output", &j->output, err);
-    return rc ? rc : mffa_results_open(j->output, j->kind, j->id, j->run, j->nonce, &j->results, err);
+    if (!rc) rc = mffa_results_open(j->output, j->kind, j->id, j->run, j->nonce, &j->results, err);
+    if (!rc) mffa_results_trace(j->results, mffa_job_text(j, "trace", ""));
+    return rc;
 }
 
 void mffa_job_done(mffa_job *j) {

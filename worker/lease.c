@@ -4,9 +4,20 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/rng.h"
+#include "core/base/stats.h"
+#include "scheduler/health.h"
 #include "worker/stop.h"
 
-enum { FACTS_MAX = 64, RETRY_FIRST_MS = 100, RETRY_MOST_MS = 5000, ALONE_MOST_MS = 600000 };
+enum { FACTS_MAX = 64, RETRY_FIRST_MS = 100, RETRY_MOST_MS = 5000, ALONE_MOST_MS = 600000, READY_MS = 30000 };
+
+/* What the last call to Redis tells of health; answered: also by a refusal. */
+static void note_call(bool answered, int64_t beat_ms, const mffa_err *err) {
+    mffa_stat_set(MFFA_STAT_REDIS_UP, NULL, NULL, answered);
+    mffa_stat_add(MFFA_STAT_REDIS_ERRORS, NULL, NULL, !answered);
+    if (!answered) return mffa_health_not_ready(err->msg);
+    mffa_stat_set(MFFA_STAT_BEAT_LAST, NULL, NULL, (double)mffa_wall_ms() / 1e3);
+    mffa_health_ready(READY_MS + 3 * beat_ms);
+}
 
 /* Full jitter, so that a fleet does not come back all at once: 1..limit, the limit doubling. */
 static int64_t next_pause(int *attempt) {
@@ -25,15 +36,26 @@ mffa_code mffa_holding_claim(mffa_queue *q, const mffa_worker_info *who, int64_t
     mffa_code rc = mffa_random_hex(request, 16, err);
     if (!rc) rc = mffa_queue_claim(q, who, request, &h.lease, got, err);
     for (int attempt = 0; rc && rc != MFFA_ECANCELLED && !mffa_stop_asked();) {
+        note_call(false, beat_ms, err);
         mffa_log(MFFA_WARN, "claim.retry", mffa_str("error", err->msg));
         mffa_stop_sleep(next_pause(&attempt));
         rc = mffa_queue_claim(q, who, request, &h.lease, got, err);
     }
     if (rc && rc != MFFA_ECANCELLED) return MFFA_OK; /* asked to stop */
+    note_call(true, beat_ms, err);
     if (rc || !*got) return rc;
-    h.heard_ms = h.next_beat_ms = mffa_now_ms();
+    h.heard_ms = h.next_beat_ms = h.began_ms = mffa_now_ms();
+    const char *waited_ms = mffa_lease_field(&h.lease, "waited_ms", NULL);
+    if (waited_ms) mffa_stat_observe(MFFA_STAT_WAIT_SECONDS, mffa_lease_field(&h.lease, "kind", ""), atof(waited_ms) / 1e3);
     *out = h;
     return MFFA_OK;
+}
+
+void mffa_holding_count(const mffa_holding *h, const char *outcome) {
+    const char *kind = mffa_lease_field(&h->lease, "kind", "");
+    mffa_stat_add(MFFA_STAT_RUNS, kind, outcome, 1);
+    mffa_stat_add(MFFA_STAT_FENCED, NULL, NULL, strcmp(outcome, "fenced") == 0);
+    mffa_stat_observe(MFFA_STAT_RUN_SECONDS, kind, (double)(mffa_now_ms() - h->began_ms) / 1e3);
 }
 
 void mffa_holding_done(mffa_holding *h) { mffa_lease_done(&h->lease); }
@@ -41,12 +63,14 @@ void mffa_holding_done(mffa_holding *h) { mffa_lease_done(&h->lease); }
 mffa_code mffa_holding_beat(mffa_holding *h, const mffa_beat *b, int64_t now_ms, mffa_verdict *verdict, mffa_err *err) {
     *verdict = MFFA_GO_ON;
     mffa_code rc = mffa_queue_beat(h->queue, &h->lease, b, verdict, err);
+    note_call(rc == MFFA_OK || rc == MFFA_EFENCED, h->beat_ms, err);
     if (rc == MFFA_OK) {
         h->heard_ms = now_ms;
         h->next_beat_ms = now_ms + h->beat_ms;
         return MFFA_OK;
     }
     if (rc == MFFA_EFENCED) return rc;
+    mffa_stat_add(MFFA_STAT_BEAT_FAILURES, NULL, NULL, 1);
     mffa_log(MFFA_WARN, "beat.retry", mffa_str("job", h->lease.job), mffa_str("error", err->msg));
     if (mffa_now_ms() - h->heard_ms > ALONE_MOST_MS) return mffa_wrap(err, MFFA_EIO, "no answer for %d s", ALONE_MOST_MS / 1000);
     int attempt = 3;
@@ -73,6 +97,7 @@ static mffa_code say_until_known(mffa_holding *h, const last_word *w, int64_t st
     int64_t give_up = -1;
     mffa_code rc = say(h, w, err);
     for (int attempt = 0; rc == MFFA_EIO || rc == MFFA_ENOMEM;) {
+        note_call(false, h->beat_ms, err);
         mffa_log(MFFA_WARN, "job.retry_report", mffa_str("job", h->lease.job), mffa_str("error", err->msg));
         if (mffa_stop_asked() && give_up < 0) give_up = mffa_now_ms() + stop_ms;
         if (give_up >= 0 && mffa_now_ms() > give_up) return rc;
@@ -87,6 +112,8 @@ static mffa_code say_until_known(mffa_holding *h, const last_word *w, int64_t st
 static mffa_code conclude(mffa_holding *h, const last_word *w, int64_t stop_ms, const char *event, mffa_err *err) {
     mffa_code rc = say_until_known(h, w, stop_ms, err);
     mffa_level level = w->kind == FAIL ? MFFA_WARN : MFFA_INFO;
+    const char *outcome = w->kind == FINISH ? "done" : w->kind == FAIL ? "failed" : w->text;
+    mffa_holding_count(h, rc == MFFA_OK ? outcome : rc == MFFA_EFENCED ? "fenced" : "alone");
     if (rc == MFFA_OK) mffa_log(level, event, mffa_str("job", h->lease.job), mffa_int("run", h->lease.run), mffa_str("text", w->text));
     else if (rc == MFFA_EFENCED)
         mffa_log(MFFA_WARN, "job.fenced", mffa_str("job", h->lease.job), mffa_int("run", h->lease.run), mffa_str("error", err->msg));

@@ -11,6 +11,7 @@ typedef struct mffa_holding {
     mffa_lease lease;
     int64_t beat_ms, next_beat_ms;
     int64_t heard_ms; /* when Redis last answered a beat */
+    int64_t began_ms; /* when it was claimed */
 } mffa_holding;
 
 /* Claim with a request of its own, repeated while Redis does not answer and nobody asks to stop. *got false: no job, or asked to stop.
@@ -18,6 +19,8 @@ typedef struct mffa_holding {
 MFFA_MUST_USE mffa_code mffa_holding_claim(mffa_queue *q, const mffa_worker_info *who, int64_t beat_ms, mffa_holding *out, bool *got,
                                            mffa_err *err);
 void mffa_holding_done(mffa_holding *h);
+/* Into the metrics: how this run ended (done, failed, preempted, cancelled, fenced, alone: no Redis for too long) and what it took. */
+void mffa_holding_count(const mffa_holding *h, const char *outcome);
 
 /* A beat that is due. MFFA_EFENCED: drop the job; MFFA_EIO: Redis has been away too long to go on; other trouble is logged and tried
  * again soon. verdict is MFFA_GO_ON when nothing was heard. */

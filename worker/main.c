@@ -3,13 +3,15 @@
 #include <string.h>
 #include "core/base/config.h"
 #include "core/base/log.h"
+#include "scheduler/endpoint.h"
 #include "worker/child.h"
 #include "worker/executor.h"
 #include "worker/supervisor.h"
 
 static const char usage[] = "usage: mffa-worker [settings]\n\n"
                             "Claims jobs from the queue in Redis and runs them on this machine's device.\n"
-                            "SIGTERM hands the job in hand back; a second one ends at once.\n";
+                            "SIGTERM hands the job in hand back; a second one ends at once.\n"
+                            "mffa-worker --health [--listen address:port]: exits 0 if the one that listens there is ready.\n";
 
 static int refuse(const char *text) {
     fprintf(stderr, "mffa-worker: %s\n", text);
@@ -39,14 +41,15 @@ static int load(mffa_config *config, int argc, char **argv) {
 }
 
 int main(int argc, char **argv) {
-    bool executor = argc >= 4 && strcmp(argv[1], MFFA_EXECUTOR_ARGUMENT) == 0;
-    int fd = executor ? atoi(argv[2]) : -1, shift = executor ? 3 : 0;
+    bool health = argc > 1 && strcmp(argv[1], "--health") == 0, executor = argc >= 4 && strcmp(argv[1], MFFA_EXECUTOR_ARGUMENT) == 0;
+    int fd = executor ? atoi(argv[2]) : -1, shift = executor ? 3 : health;
     const char *folder = executor ? argv[3] : NULL;
     mffa_config config = {0};
     char **args = copy_arguments(argc, argv);
     if (!args) return refuse("out of memory");
     int code = load(&config, argc - shift, argv + shift);
-    if (!code) code = executor ? mffa_executor_run(fd, folder, &config) : mffa_supervisor_run(&config, args);
+    if (!code && health) code = mffa_endpoint_ask(config.listen);
+    else if (!code) code = executor ? mffa_executor_run(fd, folder, &config) : mffa_supervisor_run(&config, args);
     for (int i = 0; args[i]; i++) free(args[i]);
     free(args);
     mffa_config_done(&config);

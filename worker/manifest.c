@@ -60,6 +60,7 @@ mffa_code mffa_manifest_write(const mffa_manifest *m, mffa_buf *out, mffa_err *e
     mffa_json_set(j, "nonce", mffa_json_of_text(m->nonce));
     mffa_json_set(j, "version", mffa_json_of_text(MFFA_VERSION));
     mffa_json_set(j, "created_ms", mffa_json_of_int(m->created_ms));
+    if (*m->trace) mffa_json_set(j, "trace", mffa_json_of_text(m->trace));
     mffa_json_set(j, "objects", objects_json(m));
     return mffa_json_write(j, 1, out, err);
 }
@@ -77,6 +78,7 @@ static mffa_code read_json(mffa_manifest *m, const mffa_json *j, mffa_err *err) 
     snprintf(m->kind, sizeof m->kind, "%s", mffa_json_text(mffa_json_get(j, "kind"), ""));
     snprintf(m->job, sizeof m->job, "%s", mffa_json_text(mffa_json_get(j, "job"), ""));
     snprintf(m->nonce, sizeof m->nonce, "%s", mffa_json_text(mffa_json_get(j, "nonce"), ""));
+    snprintf(m->trace, sizeof m->trace, "%s", mffa_json_text(mffa_json_get(j, "trace"), ""));
     m->run = mffa_json_int(mffa_json_get(j, "run"), 0);
     m->created_ms = mffa_json_int(mffa_json_get(j, "created_ms"), 0);
     const mffa_json *list = mffa_json_get(j, "objects");

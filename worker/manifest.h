@@ -1,5 +1,6 @@
 /* manifest.json: the last object of a run folder, naming every other one with size and SHA-256. A folder without it is unfinished.
  *   {"v": 1, "kind": "fit", "job": "k4-18", "run": 2, "nonce": "...", "version": "0.1.0", "created_ms": 1767225600000,
+ *    "trace": "00-...", (a job with the field trace)
  *    "objects": [{"key": "model.safetensors", "bytes": 123, "sha256": "..."}, ...]} */
 #ifndef MFFA_WORKER_MANIFEST_H
 #define MFFA_WORKER_MANIFEST_H
@@ -18,6 +19,7 @@ typedef struct mffa_manifest_object {
 
 typedef struct mffa_manifest {
     char kind[16], job[64], nonce[40];
+    char trace[64]; /* W3C traceparent; "": none */
     int64_t run, created_ms;
     mffa_manifest_object *objects;
     size_t count, room;

@@ -93,6 +93,8 @@ mffa_code mffa_results_open(mffa_store *output, const char *kind, const char *jo
     return MFFA_OK;
 }
 
+void mffa_results_trace(mffa_results *r, const char *trace) { snprintf(r->manifest.trace, sizeof r->manifest.trace, "%s", trace); }
+
 mffa_code mffa_results_put(mffa_results *r, const char *name, mffa_span bytes, mffa_err *err) {
     char sha256[MFFA_SHA256_HEX];
     MFFA_AUTO(mffa_free_p) char *key = key_of(r, name);

@@ -15,6 +15,9 @@ void mffa_results_close(mffa_results *r);
 static inline void mffa_results_close_p(mffa_results **r) { mffa_results_close(*r); }
 const char *mffa_results_url(const mffa_results *r); /* of the run folder */
 
+/* The W3C traceparent that the manifest is to carry. */
+void mffa_results_trace(mffa_results *r, const char *trace);
+
 /* name: relative to the run folder. */
 MFFA_MUST_USE mffa_code mffa_results_put(mffa_results *r, const char *name, mffa_span bytes, mffa_err *err);
 MFFA_MUST_USE mffa_code mffa_results_put_file(mffa_results *r, const char *name, const char *path, mffa_err *err);

@@ -1,6 +1,7 @@
 #include "worker/scoring.h"
 
 #include <string.h>
+#include "core/base/stats.h"
 #include "core/image/resize.h"
 #include "worker/pictures.h"
 
@@ -82,6 +83,7 @@ static mffa_code score_batch(mffa_scoring *s, batch *b, mffa_err *err) {
     mffa_code rc = mffa_model_score(s->fitted.model, s->fitted.network, s->maps_kind, b->images, b->count, b->maps, b->scores, err);
     if (!rc) rc = mffa_map_spool_add(&s->spool, b->maps, b->count, err);
     for (size_t i = 0; !rc && i < (size_t)b->count; i++) rc = note_scored(s, b, i, err);
+    if (!rc) mffa_stat_add(MFFA_STAT_SCORED, s->job->kind, NULL, b->count);
     b->count = 0;
     return rc;
 }

@@ -6,7 +6,11 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/rng.h"
+#include "core/base/stats.h"
+#include "scheduler/endpoint.h"
+#include "scheduler/health.h"
 #include "worker/child.h"
+#include "worker/gather.h"
 #include "worker/held_job.h"
 #include "worker/stop.h"
 #include "worker/wire.h"
@@ -18,6 +22,7 @@ typedef struct supervisor {
     const mffa_config *config;
     char *const *args;
     mffa_queue *queue;
+    mffa_endpoint *endpoint; /* NULL: MFFA_LISTEN is not set */
     mffa_child child;
     mffa_work_dir work;
     char id[128], host[65];
@@ -25,6 +30,7 @@ typedef struct supervisor {
 } supervisor;
 
 static void supervisor_done(supervisor *s) {
+    mffa_endpoint_close(s->endpoint);
     mffa_child_end(&s->child, NULL);
     mffa_queue_close(s->queue);
     mffa_work_dir_close(&s->work);
@@ -51,6 +57,8 @@ static mffa_code open_queue(supervisor *s, mffa_err *err) {
 
 static mffa_code open_supervisor(supervisor *s, mffa_err *err) {
     mffa_code rc = name_worker(s, err);
+    mffa_gather_begin(s->config);
+    if (!rc) rc = mffa_endpoint_open(s->config->listen, MFFA_WORKER, mffa_gather, NULL, &s->endpoint, err);
     if (!rc) rc = open_queue(s, err);
     if (!rc) rc = mffa_work_dir_open(s->config->work_dir, &s->work, err);
     if (rc) return rc;
@@ -74,6 +82,8 @@ static mffa_code start_child(supervisor *s, mffa_err *err) {
     struct pollfd p[2] = {{.fd = s->child.fd, .events = POLLIN}, {.fd = mffa_stop_fd(), .events = POLLIN}};
     if (poll(p, 2, READY_MS) > 0 && p[0].revents && mffa_wire_receive(s->child.fd, &hello, NULL) == MFFA_OK) {
         mffa_log(MFFA_INFO, "executor.started", mffa_int("pid", s->child.pid));
+        mffa_stat_add(MFFA_STAT_EXECUTOR_STARTS, NULL, NULL, 1);
+        mffa_gather_executor(s->child.pid);
         return MFFA_OK;
     }
     mffa_child_end(&s->child, how);
@@ -90,6 +100,7 @@ static bool executor_ready(supervisor *s) {
     }
     if (start_child(s, &err) == MFFA_OK) return true;
     mffa_log(MFFA_ERROR, "executor.failed", mffa_str("error", err.msg));
+    mffa_health_not_ready(err.msg);
     mffa_stop_sleep(RESTART_MS);
     return false;
 }
@@ -111,7 +122,9 @@ static bool work_once(supervisor *s, int64_t *jobs) {
         if (!mffa_stop_asked() && mffa_queue_wait(s->queue, c->pool, IDLE_MS, &err)) mffa_stop_sleep(IDLE_MS);
         return true;
     }
+    mffa_stat_set(MFFA_STAT_BUSY, NULL, NULL, 1);
     mffa_held_job_run(&h, &s->child, c, &drain);
+    mffa_stat_set(MFFA_STAT_BUSY, NULL, NULL, 0);
     mffa_holding_done(&h);
     ++*jobs;
     return !drain;

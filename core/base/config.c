@@ -45,6 +45,8 @@ static const row rows[] = {
     {"MFFA_MAX_QUEUED", "1000000", MFFA_SCHEDULER, NUMBER, FIELD(max_queued), 1, 100000000, NULL, "jobs of a pool that may be open (waiting or running); more are refused with FULL"},
     {"MFFA_REAP_MS", "1000", MFFA_SCHEDULER, NUMBER, FIELD(reap_ms), 10, 60000, NULL, "time between looks at leases, delays and retention"},
     {"MFFA_WEIGHTS_MIRROR", NULL, MFFA_CTL, TEXT, FIELD(weights_mirror), 0, 0, NULL, "URL of a folder that has the published weights, where their publishers are not reached"},
+    {"MFFA_LISTEN", NULL, MFFA_WORKER | MFFA_SCHEDULER, TEXT, FIELD(listen), 0, 0, NULL,
+     "address:port of /metrics, /healthz and /readyz; :9464 is port 9464 of every address; not set: none"},
     {"MFFA_LOG_LEVEL", "info", MFFA_ANY, CHOICE, FIELD(log_level), 0, 0, "debug|info|warn|error", "lowest level that is logged"},
 };
 

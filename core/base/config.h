@@ -40,6 +40,8 @@ typedef struct mffa_config {
     int64_t lease_ms, backoff_ms, retention_s, dead_retention_s, max_queued, reap_ms;
     /* mffactl */
     char *weights_mirror; /* URL of a folder with the published weights; NULL: their publishers */
+    /* worker and scheduler */
+    char *listen; /* address:port of /metrics, /healthz, /readyz; NULL: none */
     /* all */
     char *log_level;
 } mffa_config;

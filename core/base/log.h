@@ -27,6 +27,8 @@ static inline mffa_field mffa_num(const char *name, double v) { return (mffa_fie
 void mffa_log_setup(const char *program, mffa_level least);
 /* "debug", "info", "warn", "error"; false for anything else. */
 bool mffa_level_parse(const char *name, mffa_level *out);
+/* From now on every line carries "trace_id" with this text (copied; at most 32 characters), until NULL. For the whole process. */
+void mffa_log_trace(const char *trace_id);
 void mffa_log_fields(mffa_level level, const char *event, const mffa_field *fields);
 #define mffa_log(level, event, ...) mffa_log_fields(level, event, (const mffa_field[]){__VA_ARGS__ __VA_OPT__(,) {0}})
 

@@ -15,6 +15,7 @@ static const struct {
     {"sample", "DIR [train N] [good N] [defects N] [side N] [seed N] [profile small|paper]", "make a small data set and random weights to try everything with",
      mffa_command_sample},
     {"weights", "small|paper DIR", "fetch the published weights of a profile into a folder", mffa_command_weights},
+    {"metrics", "", "list every metric of the programs, as a Markdown table", mffa_command_metrics},
     {"settings", "[--markdown]", "list every setting of the programs", mffa_command_settings},
 };
 

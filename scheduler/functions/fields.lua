@@ -57,6 +57,14 @@ types.name = {
   give = function(f) return string.format('give 1 to %d letters, digits or . _ : -', f.bytes) end,
   check = function(v) return string.match(v, '^[%w._:-]+$') end,
 }
+types.trace = { -- W3C traceparent, version 00
+  give = function() return 'give a W3C traceparent, 00-<32 hex digits>-<16>-<2>' end,
+  check = function(v)
+    local trace, span = string.match(v, '^00%-(%x+)%-(%x+)%-%x%x$')
+    if not trace or #trace ~= 32 or #span ~= 16 or string.find(v, '%u') then return nil end
+    return string.find(trace, '[^0]') and string.find(span, '[^0]') and v
+  end,
+}
 types.ids = {
   give = function() return string.format('give at most %d job ids with a comma or a space between', PARENTS_MAX) end,
   check = function(v)
@@ -79,6 +87,7 @@ local fields = { -- default nil: none, or what help says
   timeout = { type = 'integer', min = 0, max = 31536000, default = '0', help = 'seconds that one run may take; 0: any' },
   pool = { type = 'name', bytes = 64, default = 'default', help = 'workers of this pool only' },
   keep = { type = 'integer', min = 1, max = 31536000, help = 'seconds that the record stays after the end; else as the scheduler is set' },
+  trace = { type = 'trace', bytes = 64, help = 'trace that the job belongs to; it stands in logs and manifest' },
   dataset = { type = 'url', help = 'folder of pictures' },
   output = { type = 'url', help = 'folder under which the results go' },
   weights = { type = 'url', help = "folder of the pretrained weights; else the worker's" },
@@ -105,7 +114,7 @@ local fields = { -- default nil: none, or what help says
   psg = { type = 'choice', words = { 'on', 'off' }, default = 'on', help = 'fine-tune the backbone first' },
 }
 
-local COMMON = { 'prio', 'after', 'idem', 'delay', 'retries', 'timeout', 'pool', 'keep' }
+local COMMON = { 'prio', 'after', 'idem', 'delay', 'retries', 'timeout', 'pool', 'keep', 'trace' }
 local KIND_NAMES = { 'finetune', 'fit', 'evaluate', 'score', 'verify', 'pipeline' }
 local RUN_KINDS = { 'finetune', 'fit', 'evaluate', 'score', 'verify' } -- what a worker runs
 local kinds = { -- own fields in the order of the help; needs: must be given

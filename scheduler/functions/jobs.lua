@@ -96,6 +96,9 @@ local function retention_s(j, state)
   return tonumber(j.keep) or (state == 'dead' and cfg.dead_retention_s or cfg.retention_s)
 end
 
+-- Counts for metrics: '<what>:<kind>' or '<what>:<kind>:<state>'.
+local function tally(p, ...) put(p, 'HINCRBY', key('counts'), table.concat({ ... }, ':'), 1) end
+
 -- The end itself, without what it means for other jobs.
 local function settle(p, j, state, ...)
   leave(p, j)
@@ -104,6 +107,7 @@ local function settle(p, j, state, ...)
   set(p, j, 'state', state, 'ended', now, ...)
   put(p, 'ZADD', key(state), integer_text(now + retention_s(j, state) * 1000), j.id)
   event(p, j, ...)
+  tally(p, 'ended', j.kind, state)
   if j.run then put(p, 'PEXPIRE', key('ev', j.id), EVENTS_TTL_MS) end
 end
 
@@ -157,6 +161,7 @@ end
 local function count(p, j, name)
   local n = tonumber(j[name] or 0) + 1
   set(p, j, name, n)
+  tally(p, name, j.kind)
   return n
 end
 

@@ -26,7 +26,7 @@ function verbs.status(args)
     tell(name)
   end
   for _, name in ipairs(kinds[j.kind] and kinds[j.kind].own or {}) do tell(name) end
-  for _, name in ipairs({ 'model_url', 'backbone_url', 'inputs', 'after', 'timeout', 'retries', 'keep', 'worker', 'run', 'failures', 'lost', 'preempted' }) do tell(name) end
+  for _, name in ipairs({ 'model_url', 'backbone_url', 'inputs', 'after', 'timeout', 'retries', 'keep', 'trace', 'worker', 'run', 'failures', 'lost', 'preempted' }) do tell(name) end
   for _, name in ipairs({ 'created', 'due', 'started', 'ended' }) do add(list, DATES[name], j[name] and date_text(j[name])) end
   add(list, 'summary_bytes', j.summary and #j.summary)
   return list

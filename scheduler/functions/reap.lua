@@ -135,6 +135,7 @@ local function answer_message(id, args, full)
   local p = ok and made.plan or plan()
   local state, name, value = 'accepted', 'ids', ok and table.concat(made.ids, ' ')
   if refusal then state, name, value = 'rejected', 'reason', refusal end
+  if refusal then tally(p, 'refused', string.match(refusal, '^%a+')) end
   put(p, 'HSET', key('job', id), 'state', state, 'created', now, 'ended', now, name, value)
   put(p, 'ZADD', key(state), integer_text(now + retention_s({}, state) * 1000), id)
   put(p, 'XADD', key('ev'), 'MAXLEN', '~', EVENTS_KEPT, '*', 'id', id, 'state', state, name, value)

@@ -4,7 +4,7 @@
 local function only(given, names, also)
   local t = {}
   for _, name in ipairs(names) do t[name] = given[name] end
-  for _, name in ipairs({ 'prio', 'delay', 'retries', 'timeout', 'pool', 'keep' }) do t[name] = given[name] end
+  for _, name in ipairs({ 'prio', 'delay', 'retries', 'timeout', 'pool', 'keep', 'trace' }) do t[name] = given[name] end
   for name, value in pairs(also or {}) do t[name] = value end
   return t
 end

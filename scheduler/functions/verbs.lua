@@ -2,7 +2,7 @@
 --   no-writes  may be called with FCALL_RO, also on a replica
 --   allow-oom  work in hand is never refused for want of memory; submitting is (FULL, or Redis' own OOM)
 
-local READS = { 'status', 'explain', 'list', 'stats', 'help', 'check', 'peek', 'version' }
+local READS = { 'status', 'explain', 'list', 'stats', 'metrics', 'help', 'check', 'peek', 'version' }
 local ALWAYS = { 'claim', 'beat', 'finish', 'fail', 'release', 'cancel', 'pause', 'resume', 'drain', 'configure', 'reap' }
 local IF_ROOM = { 'submit', 'retry', 'setprio' }
 

@@ -68,7 +68,7 @@ local function pin_references(p, j)
   end
 end
 
-local function job_answer(j, lease_ms)
+local function job_answer(j, lease_ms, waited_ms)
   local list = { 'id', j.id }
   for _, name in ipairs({ 'run', 'nonce' }) do add(list, name, j[name]) end
   add(list, 'lease_ms', lease_ms)
@@ -77,6 +77,7 @@ local function job_answer(j, lease_ms)
   for i = 1, #given do list[#list + 1] = given[i] end
   for _, name in ipairs(REFERENCES) do add(list, name .. '_url', j[name .. '_url'] or j[name]) end
   add(list, 'inputs', j.inputs)
+  add(list, 'waited_ms', waited_ms)
   return list
 end
 
@@ -141,9 +142,11 @@ function verbs.claim(args)
   if known[3] then return { 'drain', '1' } end
   local j = take_ready(o)
   note_worker(p, worker, o, cfg, j and j.id, request)
-  if j then begin_run(p, j, worker, request, cfg.lease_ms) end
+  if not j then return commit(p) end
+  local waited_ms = now - (redis.call('ZSCORE', key('open', pool_of(j)), j.id) or now)
+  begin_run(p, j, worker, request, cfg.lease_ms)
   commit(p)
-  return j and job_answer(j, cfg.lease_ms)
+  return job_answer(j, cfg.lease_ms, math.max(0, waited_ms))
 end
 
 -- peek [pool] [kinds]: the job that a claim would get now, or nil; nothing changes.

@@ -3,6 +3,7 @@
 #include <sys/prctl.h>
 #include <sys/wait.h>
 #include "core/base/clock.h"
+#include "tests/support/http.h"
 #include "tests/support/redis.h"
 #include "tests/support/test.h"
 
@@ -142,6 +143,64 @@ static void two_of_them_do_each_thing_once(void **state) {
     assert_false(log_has(&a, "\"level\":\"error\"") || log_has(&b, "\"level\":\"error\""));
 }
 
+/* The exit code of mffa-scheduler --health. */
+static int health_code(const char *listen) {
+    char command[512];
+    snprintf(command, sizeof command, "%s --health --listen %s", MFFA_TEST_SCHEDULER, listen);
+    int status = system(command);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -1;
+}
+
+static void the_numbers_of_the_queue_are_served(void **state) {
+    (void)state;
+    daemon_run d;
+    MFFA_AUTO(mffa_buf_done) mffa_buf page = {0};
+    char listen[32];
+    mffa_test_ask(&redis, "CONFIG RESETSTAT");
+    start_scheduler(&d, redis.url, "--listen", "127.0.0.1:0");
+    wait_for(log_has(&d, "scheduler.start"));
+    int port = mffa_test_http_port(d.log);
+    snprintf(listen, sizeof listen, "127.0.0.1:%d", port);
+    wait_for(mffa_test_http(port, "GET", "/readyz", &page) == 200);
+    assert_int_equal(health_code(listen), 0);
+    const char *id = mffa_test_fcall(&redis, "submit fit " D " pool gpu");
+    mffa_test_fcall(&redis, "submit fit " D " pool gpu");
+    mffa_test_fcall(&redis, "submit fit");
+    mffa_test_fcall(&redis, "pause kind score");
+    mffa_test_fcall(&redis, "claim w1 0123456789abcdef0123456789abcdef pool gpu");
+    wait_for(mffa_test_http(port, "GET", "/metrics", &page) == 200 &&
+             mffa_test_sample(&page, "mffa_pool_jobs{pool=\"gpu\",state=\"running\"}") == 1);
+    assert_true(mffa_test_sample(&page, "mffa_pool_jobs{pool=\"gpu\",state=\"queued\"}") == 1);
+    assert_true(mffa_test_sample(&page, "mffa_queue_jobs{state=\"queued\"}") == 1);
+    assert_true(mffa_test_sample(&page, "mffa_queue_jobs{state=\"running\"}") == 1);
+    assert_true(mffa_test_sample(&page, "mffa_queue_jobs{state=\"done\"}") == 0);
+    assert_true(mffa_test_sample(&page, "mffa_pool_workers{pool=\"gpu\",state=\"busy\"}") == 1);
+    assert_true(mffa_test_sample(&page, "mffa_pool_oldest_queued_seconds{pool=\"gpu\"}") >= 0);
+    assert_true(mffa_test_sample(&page, "mffa_queue_paused{what=\"kind\",name=\"score\"}") == 1);
+    assert_true(mffa_test_sample(&page, "mffa_jobs_submitted_total") == 2);
+    assert_true(mffa_test_sample(&page, "mffa_calls_refused_total{code=\"BADFIELD\"}") == 1);
+    assert_true(mffa_test_sample(&page, "mffa_redis_up") == 1);
+    assert_true(mffa_test_sample(&page, "mffa_redis_memory_used_bytes") > 1e5);
+    mffa_test_promtool(&page);
+    mffa_test_fcall(&redis, "finish %s 1 0123456789abcdef0123456789abcdef s3://plant/out/x", id);
+    mffa_test_fcall(&redis, "resume kind score");
+    mffa_test_ask(&redis, "XADD mffa:{main}:inbox * kind fitt");
+    wait_for(mffa_test_http(port, "GET", "/metrics", &page) == 200 &&
+             mffa_test_sample(&page, "mffa_jobs_ended_total{kind=\"fit\",state=\"done\"}") == 1);
+    assert_true(mffa_test_sample(&page, "mffa_queue_paused{what=\"kind\",name=\"score\"}") == -1);
+    wait_for(mffa_test_http(port, "GET", "/metrics", &page) == 200 &&
+             mffa_test_sample(&page, "mffa_inbox_refused_total{code=\"BADKIND\"}") == 1);
+    mffa_test_redis_kill(&redis);
+    wait_for(mffa_test_http(port, "GET", "/readyz", &page) == 503);
+    assert_int_equal(mffa_test_http(port, "GET", "/healthz", &page), 200);
+    assert_int_equal(health_code(listen), 1);
+    mffa_test_redis_restart(&redis);
+    wait_for(mffa_test_http(port, "GET", "/readyz", &page) == 200);
+    kill(d.pid, SIGTERM);
+    assert_int_equal(exit_code(&d), 0);
+    assert_true(log_has(&d, "scheduler.stop"));
+}
+
 static int empty(void **state) {
     (void)state;
     mffa_test_ask(&redis, "FLUSHALL");
@@ -165,6 +224,7 @@ int main(void) {
         cmocka_unit_test_setup(it_goes_on_after_redis_was_restarted_and_the_library_flushed, empty),
         cmocka_unit_test_setup(it_says_when_redis_has_lost_what_it_knew, empty),
         cmocka_unit_test_setup(two_of_them_do_each_thing_once, empty),
+        cmocka_unit_test_setup(the_numbers_of_the_queue_are_served, empty),
     };
     return cmocka_run_group_tests_name("daemon", tests, start, stop);
 }

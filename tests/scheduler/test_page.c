@@ -111,7 +111,7 @@ static void the_pages_inbox_producer_can_add_messages_and_nothing_else(void **st
 static void the_page_names_every_verb_and_every_field(void **state) {
     (void)state;
     static const char *const verbs[] = {"submit", "check", "help", "status", "explain", "list", "stats", "cancel", "retry", "setprio", "pause", "resume", "drain",
-                                        "version", "claim", "peek", "beat", "finish", "fail", "release", "configure", "reap"};
+                                        "metrics", "version", "claim", "peek", "beat", "finish", "fail", "release", "configure", "reap"};
     static const char *const kinds[] = {"finetune", "fit", "evaluate", "score"};
     const char *list = mffa_test_ask(&redis, "FUNCTION LIST LIBRARYNAME mffa");
     size_t registered = 0;

@@ -140,7 +140,7 @@ static void ended_jobs_leave_nothing_behind_after_their_time(void **state) {
     mffa_test_check_rules(&redis);
     mffa_test_ask(&redis, "ZADD mffa:{main}:skipped 1 %s", score);
     assert_int_equal(reap("removed "), 1);
-    mffa_test_ask(&redis, "DEL mffa:{main}:worker:w1 mffa:{main}:workers mffa:{main}:wake:default mffa:{main}:ev mffa:{main}:pools");
+    mffa_test_ask(&redis, "DEL mffa:{main}:worker:w1 mffa:{main}:workers mffa:{main}:wake:default mffa:{main}:ev mffa:{main}:pools mffa:{main}:counts");
     assert_string_equal(mffa_test_ask(&redis, "KEYS *"), "mffa:{main}:cfg");
 }
 

@@ -52,7 +52,7 @@ static void each_wrong_field_is_refused_with_its_sentence_and_changes_nothing(vo
         {"submit fit " D " dataset s3://plant/b", "BADFIELD dataset is given twice: give it once"},
         {"submit score model s3://models/x " D " treshold 3",
          "BADFIELD \"treshold\" is not a field of score: did you mean threshold? fields are dataset model output weights profile maps save_maps "
-         "heatmaps threshold on_bad_image prio after idem delay retries timeout pool keep"},
+         "heatmaps threshold on_bad_image prio after idem delay retries timeout pool keep trace"},
         {"submit fit dataset plant/bottle output s3://plant/out", "BADFIELD dataset \"plant/bottle\" does not fit: give s3://bucket/prefix or file:///path"},
         {"submit fit dataset file://bottle output s3://plant/out", "BADFIELD dataset \"file://bottle\" does not fit: give s3://bucket/prefix or file:///path"},
         {"submit fit dataset s3://x output s3://plant/out", "BADFIELD dataset \"s3://x\" does not fit: give s3://bucket/prefix or file:///path"},
@@ -66,13 +66,19 @@ static void each_wrong_field_is_refused_with_its_sentence_and_changes_nothing(vo
         {"submit fit " D " profile big", "BADFIELD profile \"big\" does not fit: give small or paper"},
         {"submit pipeline " D " maps nn", "BADFIELD maps \"nn\" does not fit: give product, nns or gaussian"},
         {"submit fit " D " pool 'a b'", "BADFIELD pool \"a b\" does not fit: give 1 to 64 letters, digits or . _ : -"},
+        {"submit fit " D " trace 00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01",
+         "BADFIELD trace \"00-4BF92F3577B34DA6A3CE929D0E0E4736-00f067aa0ba902b7-01\" does not fit: "
+         "give a W3C traceparent, 00-<32 hex digits>-<16>-<2>"},
+        {"submit fit " D " trace 00-00000000000000000000000000000000-00f067aa0ba902b7-01",
+         "BADFIELD trace \"00-00000000000000000000000000000000-00f067aa0ba902b7-01\" does not fit: "
+         "give a W3C traceparent, 00-<32 hex digits>-<16>-<2>"},
         {"submit fit " D " pool ''", "BADFIELD pool \"\" does not fit: give 1 to 64 letters, digits or . _ : -"},
         {"submit fit " D " after k4", "BADFIELD after \"k4\" does not fit: give at most 64 job ids with a comma or a space between"},
         {"submit fit " D " after k4-17", "NOPARENT after names k4-17 and there is no such job: submit it first"},
         {"submit score " D " model k4-17", "NOPARENT model names k4-17 and there is no such job: submit it first"},
         {"submit pipeline " D " backbone s3://b/x",
          "BADFIELD \"backbone\" is not a field of pipeline: fields are dataset output psg weights profile seed epochs batch learning_rate side grid blocks "
-         "gaussian_channels ratio lambda sigma keep_statistics maps save_maps heatmaps on_bad_image prio after idem delay retries timeout pool keep"},
+         "gaussian_channels ratio lambda sigma keep_statistics maps save_maps heatmaps on_bad_image prio after idem delay retries timeout pool keep trace"},
         {"submit pipeline " D " psg off epochs 2", "BADFIELD epochs is for fine-tuning and psg is off: leave one of them out"},
     };
     for (size_t i = 0; i < MFFA_COUNT(cases); i++) mffa_test_refused(&redis, cases[i][1], "%s", cases[i][0]);

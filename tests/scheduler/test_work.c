@@ -33,9 +33,11 @@ static void a_claim_answers_the_job_with_every_field_and_the_fence(void **state)
     const char *id = mffa_test_fcall(&redis, "submit score " D " model s3://models/a retries 1");
     snprintf(want, sizeof want,
              "id %s run 1 nonce " N1 " lease_ms 30000 kind score dataset s3://plant/bottle model s3://models/a output s3://plant/out maps product "
-             "save_maps no heatmaps yes on_bad_image fail prio 5 retries 1 timeout 0 pool default model_url s3://models/a",
+             "save_maps no heatmaps yes on_bad_image fail prio 5 retries 1 timeout 0 pool default model_url s3://models/a waited_ms ",
              id);
-    assert_string_equal(mffa_test_fcall(&redis, "claim w1 " N1 " host node-1 device cpu"), want);
+    const char *answer = mffa_test_fcall(&redis, "claim w1 " N1 " host node-1 device cpu");
+    assert_int_equal(strncmp(answer, want, strlen(want)), 0);
+    assert_int_equal(strspn(answer + strlen(want), "0123456789"), strlen(answer + strlen(want)));
     assert_true(is_state(id, "running"));
     snprintf(want, sizeof want, "%s cpu node-1", id);
     assert_string_equal(mffa_test_ask(&redis, "HMGET mffa:{main}:worker:w1 job device host"), want);

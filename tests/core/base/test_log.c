@@ -57,6 +57,18 @@ static void a_line_is_one_json_object_with_its_facts(void **state) {
     assert_int_equal(mffa_json_size(j), 10);
 }
 
+static void every_line_carries_the_trace_until_it_ends(void **state) {
+    (void)state;
+    mffa_log_trace("4bf92f3577b34da6a3ce929d0e0e4736");
+    mffa_log(MFFA_INFO, "one");
+    mffa_log_trace(NULL);
+    mffa_log(MFFA_INFO, "two");
+    MFFA_AUTO(mffa_buf_done) mffa_buf text = {0};
+    written(&text);
+    assert_non_null(strstr(text.ptr, "\"event\":\"one\",\"program\":\"mffa-test\",\"trace_id\":\"4bf92f3577b34da6a3ce929d0e0e4736\"}\n"));
+    assert_non_null(strstr(text.ptr, "\"event\":\"two\",\"program\":\"mffa-test\"}\n"));
+}
+
 static void lines_below_the_level_are_not_written(void **state) {
     (void)state;
     mffa_log(MFFA_DEBUG, "quiet");
@@ -104,6 +116,7 @@ static void levels_are_known_by_name(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(a_line_is_one_json_object_with_its_facts, redirect, restore),
+        cmocka_unit_test_setup_teardown(every_line_carries_the_trace_until_it_ends, redirect, restore),
         cmocka_unit_test_setup_teardown(lines_below_the_level_are_not_written, redirect, restore),
         cmocka_unit_test_setup_teardown(lines_of_several_threads_stay_whole, redirect, restore),
         cmocka_unit_test(levels_are_known_by_name),
