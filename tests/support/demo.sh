@@ -12,6 +12,9 @@ demo_stop() {
 # Sets $data and $weights to absolute folders; what is not given is generated.
 demo_inputs() {
   local bin=$1 profile=$2 out=$3
+  case $profile in small | paper) ;; *) die "profile \"$profile\": expected small or paper" ;; esac
+  [ -z "$data" ] || [ -d "$data" ] || die "there is no data set folder \"$data\": give one with train/good and test/ below it"
+  [ -z "$weights" ] || [ -d "$weights" ] || die "there is no weights folder \"$weights\": give one with a ResNet and a CaiT as safetensors"
   if [ -z "$weights" ] && [ -d "weights/$profile" ]; then weights=weights/$profile; fi
   if [ -z "$weights" ] && [ "$profile" != small ]; then die "profile \"$profile\" needs weights: ./run weights $profile fetches them, or --weights DIR names them"; fi
   if [ -z "$data" ] || [ -z "$weights" ]; then
@@ -23,14 +26,14 @@ demo_inputs() {
   else
     say "weights: $weights ($(cd "$weights" 2>/dev/null && ls -- *.safetensors 2>/dev/null | tr '\n' ' '))"
   fi
-  data=$(realpath -e -- "${data:-$out/sample/dataset}") || die "there is no data set folder \"$data\""
-  weights=$(realpath -e -- "$weights") || die "there is no weights folder \"$weights\""
+  data=$(realpath -e -- "${data:-$out/sample/dataset}")
+  weights=$(realpath -e -- "$weights")
 }
 
 demo() {
   local bin=$1 data=$2 weights=$3 profile=$4 out=$5 ids last run
   shift 5
-  mkdir -p "$out" || die "the output folder \"$out\" cannot be made; --out names another"
+  mkdir -p "$out" 2>/dev/null || die "the output folder \"$out\" cannot be made; --out names another"
   out=$(realpath -- "$out")
   demo_inputs "$bin" "$profile" "$out"
   # the sample's first look takes seconds with 2 epochs; real data keeps the job's own default
@@ -41,7 +44,7 @@ demo() {
   trap 'exit 130' INT TERM
   set -- pipeline dataset "file://$data" weights "file://$weights" output "file://$out/results" profile "$profile" "$@"
   say "redis-cli FCALL mffa_submit 0 $*"
-  ids=$(service_cli -e --raw FCALL mffa_submit 0 "$@") || die "refused: $ids"
+  ids=$(service_cli -e --raw FCALL mffa_submit 0 "$@") || die "the queue refused the job, for the reason above"
   # shellcheck disable=SC2086
   "$bin/mffactl" watch $ids >&2 || die "the job did not end well; the worker's log is $out/log/worker.log"
   last=$(tail -n 1 <<<"$ids")
