@@ -26,7 +26,8 @@ local WAKES_KEPT = 64
 local POOLS_MAX, PARENTS_MAX = 256, 64
 local FACTS_MAX, FACT_BYTES, SUMMARY_BYTES, REASON_BYTES, URL_BYTES = 64, 1024, 65536, 2000, 1024
 
-local NO_RIGHT = 'The user executing the script' -- how Redis begins when the caller's user may not do a command
+-- What Redis says when the caller's user may not do a command: version 7's and version 8's words.
+local NO_RIGHT = { 'The user executing the script', 'ACL failure in script' }
 
 local ENDED = { done = true, failed = true, dead = true, cancelled = true, skipped = true, rejected = true, accepted = true }
 local HELD = { running = true, cancelling = true } -- by a worker, with a lease
@@ -44,6 +45,13 @@ local function refuse(code, sentence, ...) error({ refusal = code .. ' ' .. stri
 local function shown(text)
   local line = string.gsub(text, '%c', ' ')
   return #line > 64 and string.sub(line, 1, 61) .. '...' or line
+end
+
+local function is_denial(text)
+  for i = 1, #NO_RIGHT do
+    if string.find(text, NO_RIGHT[i], 1, true) then return true end
+  end
+  return false
 end
 
 -- Plans.

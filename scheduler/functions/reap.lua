@@ -116,7 +116,7 @@ end
 local function refusal_of(e)
   if type(e) == 'table' and e.refusal then return e.refusal end
   local text = type(e) == 'table' and e.err or tostring(e)
-  if string.find(text, NO_RIGHT, 1, true) then error(e) end -- it is the scheduler's user, not the message
+  if is_denial(text) then error(e) end -- it is the scheduler's user, not the message
   return text
 end
 

@@ -24,7 +24,7 @@ end
 local function error_answer(name, e)
   if type(e) == 'table' and e.refusal then return redis.error_reply(e.refusal) end
   local text = type(e) == 'table' and e.err or tostring(e)
-  if string.find(text, NO_RIGHT, 1, true) then text = 'NOPERM this user may not do all that mffa_' .. name .. ' does: nothing was changed' end
+  if is_denial(text) then text = 'NOPERM this user may not do all that mffa_' .. name .. ' does: nothing was changed' end
   return redis.error_reply(string.match(text, '^%u+ ') and text or 'ERR ' .. text)
 end
 
