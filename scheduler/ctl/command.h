@@ -19,6 +19,7 @@ MFFA_MUST_USE mffa_code mffa_command_get(const mffa_command *c, mffa_err *err);
 MFFA_MUST_USE mffa_code mffa_command_verify(const mffa_command *c, mffa_err *err);
 MFFA_MUST_USE mffa_code mffa_command_weights(const mffa_command *c, mffa_err *err);
 MFFA_MUST_USE mffa_code mffa_command_metrics(const mffa_command *c, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_command_selftest(const mffa_command *c, mffa_err *err);
 MFFA_MUST_USE mffa_code mffa_command_settings(const mffa_command *c, mffa_err *err);
 
 /* The queue that the settings name. */

@@ -14,6 +14,8 @@ static const struct {
     {"verify", "MODEL --data DIR [--weights DIR] [--output DIR]", "have a worker compute a model again and tell the largest difference", mffa_command_verify},
     {"sample", "DIR [train N] [good N] [defects N] [side N] [seed N] [profile small|paper]", "make a small data set and random weights to try everything with",
      mffa_command_sample},
+    {"selftest", "URL [FIELD VALUE...]", "put the sample below a URL, run it through the service, fetch and judge the result, clean up",
+     mffa_command_selftest},
     {"weights", "small|paper DIR", "fetch the published weights of a profile into a folder", mffa_command_weights},
     {"metrics", "", "list every metric of the programs, as a Markdown table", mffa_command_metrics},
     {"settings", "[--markdown]", "list every setting of the programs", mffa_command_settings},

@@ -1,0 +1,78 @@
+# buildah and podman without a Docker engine, their state in a folder of their own. Sourced; needs bash and root on Debian.
+#   engine_setup DIR     installs what is missing, imports a base image under the name that docker/Dockerfile begins from
+# shellcheck shell=bash
+export STORAGE_DRIVER=vfs CONTAINERS_CONF CONTAINERS_STORAGE_CONF CONTAINERS_REGISTRIES_CONF
+base_image=docker.io/library/debian:trixie-slim
+
+engine_configure() { # vfs: no overlay mounts; cgroupfs and runc: no systemd, and crun refuses a hybrid cgroup tree
+  local dir=$1
+  CONTAINERS_CONF=$dir/containers.conf CONTAINERS_STORAGE_CONF=$dir/storage.conf CONTAINERS_REGISTRIES_CONF=$dir/registries.conf
+  printf '[storage]\ndriver = "vfs"\nrunroot = "%s/run"\ngraphroot = "%s/storage"\n' "$dir" "$dir" >"$CONTAINERS_STORAGE_CONF"
+  cat >"$CONTAINERS_CONF" <<'EOT'
+[containers]
+default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]
+netns = "host"
+[network]
+network_backend = "netavark"
+[engine]
+runtime = "runc"
+cgroup_manager = "cgroupfs"
+events_logger = "file"
+EOT
+  echo 'unqualified-search-registries = ["docker.io"]' >"$CONTAINERS_REGISTRIES_CONF"
+  [ -e /etc/containers/policy.json ] || { mkdir -p /etc/containers; echo '{"default": [{"type": "insecureAcceptAnything"}]}' >/etc/containers/policy.json; }
+}
+
+# The archive that this machine itself uses, its first stanza the main one and the second one security's: two words.
+engine_archive() {
+  local list=/etc/apt/sources.list.d/debian.sources
+  [ -e "$list" ] || { echo http://deb.debian.org/debian http://deb.debian.org/debian-security; return; }
+  sed -n 's/^URIs: *//p' "$list" | head -n 2 | tr '\n' ' '
+}
+
+engine_import_base() { # as the official slim image: no documents, an apt that leaves no caches, updates and security
+  local dir=$1 root=$1/root main security
+  read -r main security <<<"$(engine_archive)"
+  rm -rf "$root"
+  [ -e /usr/share/debootstrap/scripts/trixie ] || ln -s sid /usr/share/debootstrap/scripts/trixie
+  debootstrap --variant=minbase trixie "$root" "$main" >"$dir/debootstrap.log" 2>&1 || return 1
+  printf 'path-exclude /usr/share/%s/*\n' doc man info locale lintian groff linda >"$root/etc/dpkg/dpkg.cfg.d/docker"
+  echo 'path-include /usr/share/doc/*/copyright' >>"$root/etc/dpkg/dpkg.cfg.d/docker"
+  printf 'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin || true"; };\nAcquire::Languages "none";\n' \
+    >"$root/etc/apt/apt.conf.d/docker"
+  rm -f "$root/etc/apt/sources.list"
+  printf 'Types: deb\nURIs: %s\nSuites: %s\nComponents: main\nSigned-By: /usr/share/keyrings/debian-archive-keyring.gpg\n\n' \
+    "$main" "trixie trixie-updates" "$security" trixie-security >"$root/etc/apt/sources.list.d/debian.sources"
+  find "$root/usr/share/doc" -type f ! -name copyright -delete
+  rm -rf "$root"/var/cache/apt/*.bin "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/var/log/*.log \
+    "$root"/usr/share/{man,info,locale,lintian}/*
+  tar -C "$root" -c . | podman import -q -c 'CMD ["bash"]' - "$base_image" >/dev/null
+  rm -rf "$root"
+}
+
+engine_setup() {
+  local dir=$1 program missing=''
+  mkdir -p "$dir"
+  for program in buildah podman runc conmon debootstrap catatonit; do command -v "$program" >/dev/null || missing+=" $program"; done
+  if [ -n "$missing" ]; then
+    apt-get update -qq
+    DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends buildah podman runc conmon debootstrap catatonit netavark \
+      aardvark-dns iptables >"$dir/apt.log" 2>&1 || { tail -n 5 "$dir/apt.log" >&2; return 1; }
+  fi
+  engine_configure "$dir"
+  buildah inspect --type image "$base_image" >/dev/null 2>&1 || engine_import_base "$dir"
+}
+
+# engine_build TARGET TAG: docker/Dockerfile as it is. A machine that reaches package registries through an authority of its own needs
+# that one inside the build: it is mounted, and stays in no layer.
+engine_build() {
+  local target=$1 tag=$2 ca=$engine_dir/ca
+  mkdir -p "$ca/pip"
+  cp -L /etc/ssl/certs/ca-certificates.crt "$ca/all.pem"
+  printf '[global]\ncert = /run/ca/all.pem\n' >"$ca/pip/pip.conf"
+  buildah bud --layers --isolation chroot --pull-never --format docker -v "$ca:/run/ca:ro" -v "$ca/pip:/root/.config/pip:ro" \
+    --build-arg VERSION="$(sed -n 's/^project(mffa VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)" \
+    --build-arg REVISION="$(git rev-parse HEAD 2>/dev/null || echo unknown)" \
+    -f docker/Dockerfile --target "$target" -t "$tag" . >"$engine_dir/build-$target.log" 2>&1 ||
+    { tail -n 40 "$engine_dir/build-$target.log" >&2; return 1; }
+}

@@ -1,0 +1,96 @@
+#!/usr/bin/env bash
+# Builds the images and runs them together as the chart would: numeric user, read-only root, no capabilities; Redis with a password, the
+# sample job from end to end, health checks, TERM to PID 1. images.sh DIR [targets...]   (DIR: for the engine's state, kept)
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+[ "$(id -u)" = 0 ] && [ -e /etc/debian_version ] || { echo "images: skipped, building images needs root on Debian"; exit 77; }
+engine_dir=${1:?folder for the engine} && shift
+targets=("${@:-}")
+[ -n "${targets[0]}" ] || targets=(scheduler tools worker-cpu)
+. tests/docker/engine.sh
+say() { printf 'images: %s\n' "$*"; }
+die() { say "$*"; exit 1; }
+expect() { local what=$1; shift; "$@" >"$tmp/out" 2>&1 && say "ok   $what" || { cat "$tmp/out"; die "FAIL $what"; }; }
+
+tmp=$(mktemp -d)
+redis=''
+names=(mffa-test-scheduler-$$ mffa-test-worker-$$)
+cleanup() {
+  local rc=$?
+  trap - EXIT
+  for name in "${names[@]}"; do
+    if [ $rc != 0 ]; then podman logs "$name" 2>&1 | tail -n 15 || :; fi
+    podman rm -f -t 1 "$name" >/dev/null 2>&1 || :
+  done
+  [ -z "$redis" ] || { kill "$redis"; wait "$redis" || :; } 2>/dev/null
+  rm -rf "$tmp"
+  exit $rc
+}
+trap cleanup EXIT
+engine_setup "$engine_dir"
+
+image() { echo "localhost/mffa-$1:test"; }
+inspect() { podman image inspect "$(image "$1")" --format "$2"; }
+for target in "${targets[@]}"; do
+  began=$SECONDS
+  engine_build "$target" "$(image "$target")" || die "FAIL building $target"
+  say "built $target in $((SECONDS - began)) s, $(($(inspect "$target" '{{.Size}}') / 1000000)) MB"
+done
+
+# ---- what is in them ----
+for target in "${targets[@]}"; do
+  expect "$target: a numeric user that is not root" bash -c "[[ '$(inspect "$target" '{{.Config.User}}')' =~ ^[1-9][0-9]*:[1-9][0-9]*$ ]]"
+  expect "$target: version and commit in the labels" \
+    bash -c "[[ '$(inspect "$target" '{{index .Labels "org.opencontainers.image.revision"}}')' =~ ^([0-9a-f]{40}|unknown)$ ]]"
+  expect "$target: the program is started without a shell" bash -c "[[ '$(inspect "$target" '{{json .Config.Entrypoint}}')' == '[\"/usr/local/bin/'* ]]"
+  expect "$target: every library is there, no compiler is" podman run --rm --user 0 --entrypoint sh "$(image "$target")" -c \
+    '! command -v gcc && ! command -v pip && for p in /usr/local/bin/*; do ! ldd "$p" | grep "not found" || exit 1; done'
+  expect "$target: no secret in its history and variables" bash -c \
+    "! podman history --no-trunc '$(image "$target")' | grep -iE 'password=|secret=|token=' && ! podman image inspect '$(image "$target")' \
+     --format '{{.Config.Env}}' | grep -iE 'password|secret|token|AWS_'"
+done
+[[ " ${targets[*]} " == *" scheduler "* ]] && expect "scheduler: below 100 MB" [ "$(inspect scheduler '{{.Size}}')" -lt 100000000 ]
+[[ " ${targets[*]} " == *" worker-cpu "* && " ${targets[*]} " == *" tools "* ]] || exit 0
+
+# ---- together ----
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+port=$(free_port) scheduler_port=$(free_port) worker_port=$(free_port)
+password=$(head -c 18 /dev/urandom | base64)
+mkdir "$tmp/data" "$tmp/secret"
+printf '%s\n' "$password" >"$tmp/secret/redis-password"
+chown -R 10001:10001 "$tmp/data" "$tmp/secret" && chmod 755 "$tmp"
+redis-server --port "$port" --bind 127.0.0.1 --requirepass "$password" --dir "$tmp" --save '' --appendonly yes >"$tmp/redis.log" 2>&1 &
+redis=$!
+cli() { REDISCLI_AUTH=$password redis-cli -p "$port" "$@"; }
+for _ in {1..100}; do cli ping >/dev/null 2>&1 && break || sleep 0.1; done
+
+strict=(--network host --read-only --cap-drop all --security-opt no-new-privileges --pids-limit 256 -v "$tmp/secret:/secret:ro"
+  -e MFFA_REDIS_URL="redis://127.0.0.1:$port" -e MFFA_REDIS_PASSWORD_FILE=/secret/redis-password)
+tools() { podman run --rm "${strict[@]}" -v "$tmp/data:/data" "$(image tools)" "$@"; }
+podman run -d --name "${names[0]}" "${strict[@]}" -e MFFA_LISTEN=":$scheduler_port" --memory 64m "$(image scheduler)" >/dev/null
+podman run -d --name "${names[1]}" "${strict[@]}" -e MFFA_LISTEN=":$worker_port" -e MFFA_ALLOWED_URLS=file:///data --memory 4g \
+  -v "$tmp/data:/data" "$(image worker-cpu)" >/dev/null
+healthy() { for _ in {1..60}; do podman healthcheck run "$1" >/dev/null 2>&1 && return; sleep 1; done; return 1; }
+expect "scheduler: healthy" healthy "${names[0]}"
+began=$SECONDS
+expect "worker: healthy" healthy "${names[1]}"
+say "the worker was ready after $((SECONDS - began)) s"
+tools sample /data/sample train 8 good 4 defects 4 side 128 >/dev/null
+ids=$(cli -e --raw FCALL mffa_submit 0 pipeline dataset file:///data/sample/dataset weights file:///data/sample/weights output file:///data/out \
+  psg off side 128 trace 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01)
+# shellcheck disable=SC2086
+expect "the sample job is done" tools watch $ids
+last=$(tail -n 1 <<<"$ids")
+expect "mffactl fetches its result" tools get "$last" "/data/got"
+figures() { python3 -c 'import json, sys; s = json.load(open(sys.argv[1])); sys.exit(not s["image_auroc"] >= 0.9)' "$tmp/data/got/summary.json"; }
+expect "the result's AUROC" figures
+expect "metrics over HTTP" bash -c "curl -fsS http://127.0.0.1:$worker_port/metrics | grep -q 'mffa_worker_runs_total{kind=\"evaluate\",outcome=\"done\"} 1'"
+expect "one JSON object a log line" bash -c "podman logs ${names[1]} 2>&1 | python3 -c 'import json, sys; [json.loads(l) for l in sys.stdin]'"
+expect "the password stands in no log" bash -c "! { podman logs ${names[0]}; podman logs ${names[1]}; } 2>&1 | grep -F '$password'"
+for name in "${names[@]}"; do
+  began=$(date +%s%N)
+  podman stop -t 10 "$name" >/dev/null
+  expect "$name: TERM ends it in order" [ "$(podman inspect "$name" --format '{{.State.ExitCode}}')" = 0 ]
+  say "it took $((($(date +%s%N) - began) / 1000000)) ms"
+done
+say "all passed"
