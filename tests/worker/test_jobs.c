@@ -90,11 +90,11 @@ static void a_model_is_found_by_its_run_folder_or_the_newest_below_a_prefix(void
     (void)state;
     char result[512];
     snprintf(result, sizeof result, "%s", mffa_test_field(&w.redis, fitted, "result"));
+    world_shell("cp -r '%s/out' '%s/moved'", w.dir, w.dir); /* before anything runs that writes there */
     const char *exact = world_submit(&w, "score model %s dataset file://%s/dataset/test/good output file://%s/out heatmaps no threshold 1",
                                      result, w.dir, w.dir);
     const char *newest = world_submit(&w, "score model file://%s/out dataset file://%s/dataset/test/good output file://%s/out heatmaps no",
                                       w.dir, w.dir, w.dir);
-    world_shell("cp -r '%s/out' '%s/moved'", w.dir, w.dir);
     const char *moved = world_submit(&w, "score model file://%s/moved dataset file://%s/dataset/test/good output file://%s/out heatmaps no",
                                      w.dir, w.dir, w.dir);
     world_wait(&w, exact, "done");
