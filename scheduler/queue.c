@@ -7,7 +7,7 @@
 #include "scheduler/functions.h"
 #include "scheduler/redis.h"
 
-enum { NAME_BYTES = 64, REQUEST_HEX = 32 };
+enum { NAME_BYTES = 64, REQUEST_HEX = 32, LOADS_MAX = 8 };
 
 struct mffa_queue {
     mffa_redis *redis;
@@ -89,8 +89,9 @@ mffa_code mffa_queue_call(mffa_queue *q, bool read_only, const char *verb, const
     for (size_t i = 0; i < n; i++) words[4 + i] = args[i];
     mffa_err e = {0};
     mffa_code rc = mffa_queue_command(q, words, n + 4, out, &e);
-    /* Redis restarted empty, FUNCTION FLUSH, or a library older than this program: nothing was done, so once more with ours */
-    if (rc && (is_missing(&e) || begins(e.msg, "OLDLIB Redis holds"))) {
+    /* Redis restarted empty, FUNCTION FLUSH (perhaps again in between), or a library older than this program: nothing was done, so once
+     * more with ours */
+    for (int i = 0; i < LOADS_MAX && rc && (is_missing(&e) || begins(e.msg, "OLDLIB Redis holds")); i++) {
         if ((rc = mffa_queue_load_library(q, err))) return rc;
         rc = mffa_queue_command(q, words, n + 4, out, &e);
     }

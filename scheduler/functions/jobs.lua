@@ -214,8 +214,10 @@ local function revive_dependents(p, j)
   local changed, kept = true, {}
   while changed do -- one with another parent that ended stays skipped, and so do its own dependents
     changed = false
-    for id, k in pairs(found) do
-      for _, parent in ipairs(redis.call('SMEMBERS', key('wait', id))) do
+    for _, id in ipairs(sorted_names(found)) do
+      local k, waits = found[id], redis.call('SMEMBERS', key('wait', id))
+      table.sort(waits) -- so that the same calls have the same effects everywhere
+      for _, parent in ipairs(waits) do
         if parent ~= j.id and not found[parent] then
           local other = kept[parent] or peek_at(parent, 'state', 'cause')
           if bad_end(other) then

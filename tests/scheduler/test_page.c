@@ -22,16 +22,17 @@ static void put_file(const char *name, const char *text, size_t len) {
     close(fd);
 }
 
-/* Starts the page's loop for a job; a redis-cli that knows the private server stands first on its PATH. */
-static pid_t follow(const char *id) {
-    const char *begin = strstr(page.ptr, "```sh\n"), *end = begin ? strstr(begin + 6, "```") : NULL;
+/* Starts the block of the page that begins like this, as a script with one argument; a redis-cli that knows the private server stands
+ * first on its PATH. What it prints: followed(). */
+static pid_t run_script(const char *first, const char *argument) {
+    const char *begin = strstr(page.ptr, first), *end = begin ? strstr(begin + 6, "```") : NULL;
     char wrapper[256], script[256], out[256], path[4200];
     assert_non_null(end);
-    put_file("follow.sh", begin + 6, (size_t)(end - begin - 6));
+    put_file("script.sh", begin + 6, (size_t)(end - begin - 6));
     int n = snprintf(wrapper, sizeof wrapper, "#!/bin/sh\nPATH=${PATH#*:} exec redis-cli -s %s \"$@\"\n", redis.socket);
     put_file("redis-cli", wrapper, (size_t)n);
-    snprintf(script, sizeof script, "%s/follow.sh", redis.dir);
-    snprintf(out, sizeof out, "%s/follow.out", redis.dir);
+    snprintf(script, sizeof script, "%s/script.sh", redis.dir);
+    snprintf(out, sizeof out, "%s/script.out", redis.dir);
     snprintf(path, sizeof path, "%s:%s", redis.dir, getenv("PATH"));
     pid_t pid = fork();
     assert_true(pid >= 0);
@@ -39,9 +40,11 @@ static pid_t follow(const char *id) {
     int fd = open(out, O_CREAT | O_WRONLY | O_TRUNC, 0600);
     dup2(fd, 1);
     setenv("PATH", path, 1);
-    execlp("sh", "sh", script, id, (char *)NULL);
+    execlp("sh", "sh", script, argument, (char *)NULL);
     _exit(127);
 }
+
+static pid_t follow(const char *id) { return run_script("```sh\nid=", id); }
 
 static int ended(pid_t pid) {
     int status = 0;
@@ -52,7 +55,7 @@ static int ended(pid_t pid) {
 static const char *followed(void) {
     static mffa_buf out;
     char path[256];
-    snprintf(path, sizeof path, "%s/follow.out", redis.dir);
+    snprintf(path, sizeof path, "%s/script.out", redis.dir);
     mffa_buf_clear(&out);
     mffa_err err = {0};
     assert_ok(mffa_buf_read_file(&out, path, 1 << 20, &err));
@@ -81,31 +84,122 @@ static void the_loop_ends_with_a_job_that_never_ran(void **state) {
     assert_int_equal(ended(follow("kx-1")), 1);
 }
 
-/* One command as the page's inbox producer. */
-static const char *as_producer(const char *command) {
+/* ---- users ---- */
+
+/* One command as one of the page's users. */
+static const char *as(const char *user, const char *command) {
     char url[160];
     mffa_err err = {0};
-    mffa_queue *all = redis.queue, *producer = NULL;
-    snprintf(url, sizeof url, "unix://plc:secret@%s", redis.socket);
-    assert_ok(mffa_queue_open(&(mffa_queue_options){.url = url, .name = "main"}, &producer, &err));
-    redis.queue = producer;
+    mffa_queue *all = redis.queue, *own = NULL;
+    snprintf(url, sizeof url, "unix://%s:%s-password@%s", user, user, redis.socket);
+    assert_ok(mffa_queue_open(&(mffa_queue_options){.url = url, .name = "main"}, &own, &err));
+    redis.queue = own;
     const char *answer = mffa_test_ask(&redis, "%s", command);
     redis.queue = all;
-    mffa_queue_close(producer);
+    mffa_queue_close(own);
     return answer;
 }
 
-static void the_pages_inbox_producer_can_add_messages_and_nothing_else(void **state) {
+/* Runs the page's script that makes the users. */
+static void make_users(void) {
+    assert_int_equal(ended(run_script("```sh\nset -ef\nkeys=", "users")), 0);
+}
+
+static bool is_one_of(const char *word, const char *list) {
+    size_t len = strlen(word);
+    for (const char *at = list; (at = strstr(at, word)); at += len)
+        if ((at == list || at[-1] == ' ') && (at[len] == ' ' || at[len] == '\0')) return true;
+    return false;
+}
+
+static const char all_verbs[] = "submit check help status explain list stats metrics cancel retry setprio pause resume drain version claim peek beat finish fail release "
+                                "configure reap";
+static const struct { const char *name, *calls, *reads; } users[] = {
+    {"watcher", "", "status explain list stats metrics help check version"},
+    {"submitter", "submit cancel retry setprio", "status explain list stats metrics help check version"},
+    {"operator", "submit cancel retry setprio pause resume drain", "status explain list stats metrics help check version"},
+    {"worker", "claim beat finish fail release", "version peek"},
+    {"scheduler", "configure reap", "version metrics"},
+    {"producer", "", ""},
+};
+
+static void each_of_the_pages_users_may_call_its_verbs_and_no_others(void **state) {
     (void)state;
-    const char *line = strstr(page.ptr, "`ACL SETUSER plc");
-    assert_non_null(line);
-    assert_string_equal(mffa_test_ask(&redis, "%.*s", (int)strcspn(line + 1, "`"), line + 1), "OK");
-    const char *id = as_producer("XADD mffa:{main}:inbox * kind fit " D);
+    make_users();
+    for (size_t u = 0; u < MFFA_COUNT(users); u++) {
+        MFFA_AUTO(mffa_free_p) char *words = strdup(all_verbs);
+        char *save = NULL;
+        for (char *verb = strtok_r(words, " ", &save); verb; verb = strtok_r(NULL, " ", &save))
+            for (int ro = 0; ro < 2; ro++) {
+                char line[96];
+                snprintf(line, sizeof line, "%s mffa_%s 0", ro ? "FCALL_RO" : "FCALL", verb);
+                bool may = is_one_of(verb, ro ? users[u].reads : users[u].calls), denied = strncmp(as(users[u].name, line), "NOPERM", 6) == 0;
+                if (may == denied) fail_msg("%s: %s is %s", users[u].name, line, denied ? "denied" : "allowed");
+            }
+        assert_int_equal(strncmp(as(users[u].name, "GET foreign"), "NOPERM", 6), 0);
+        assert_int_equal(strncmp(as(users[u].name, "FCALL mffa_submit 1 mffa:{other} fit " D), "NOPERM", 6), 0);
+    }
+    mffa_test_check_rules(&redis);
+}
+
+static void a_job_and_its_dependents_live_under_the_pages_users(void **state) {
+    (void)state;
+    char line[256], id[64];
+    mffa_test_ask(&redis, "FLUSHALL");
+    make_users();
+    assert_string_equal(as("scheduler", "FCALL mffa_configure 1 mffa:{main} retention_s 3600"), "OK");
+    snprintf(id, sizeof id, "%s", as("submitter", "FCALL mffa_submit 0 pipeline " D " idem x pool gpu"));
+    id[strcspn(id, " ")] = '\0';
+    assert_int_equal(strncmp(as("worker", "FCALL mffa_claim 0 w1 " N1 " pool gpu"), "id ", 3), 0);
+    assert_string_equal(as("worker", "BLPOP mffa:{main}:wake:gpu 1"), "mffa:{main}:wake:gpu 1");
+    snprintf(line, sizeof line, "FCALL mffa_beat 0 %s 1 " N1 " phase bank done 1 total 2", id);
+    assert_string_equal(as("worker", line), "go");
+    assert_string_equal(as("operator", "FCALL mffa_drain 0 w1"), "draining");
+    assert_string_equal(as("operator", "FCALL mffa_pause 0 pool gpu"), "paused");
+    assert_string_equal(as("operator", "FCALL mffa_resume 0 pool gpu"), "resumed");
+    snprintf(line, sizeof line, "FCALL mffa_setprio 0 %s 8", id);
+    assert_string_equal(as("submitter", line), "running");
+    snprintf(line, sizeof line, "FCALL mffa_fail 0 %s 1 " N1 " no broken", id);
+    assert_string_equal(as("worker", line), "failed"); /* its dependents are skipped with it */
+    snprintf(line, sizeof line, "FCALL mffa_retry 0 %s", id);
+    assert_string_equal(as("submitter", line), "queued");
+    snprintf(line, sizeof line, "FCALL mffa_cancel 0 %s", id);
+    assert_string_equal(as("submitter", line), "cancelled");
+    snprintf(line, sizeof line, "FCALL_RO mffa_explain 0 %s", id);
+    assert_non_null(strstr(as("watcher", line), "is cancelled"));
+    assert_non_null(strstr(as("watcher", "XREAD COUNT 1 STREAMS mffa:{main}:ev 0"), "state queued"));
+    assert_non_null(strstr(as("watcher", "FCALL_RO mffa_check 0 fit " D), "[kind fit"));
+    for (int i = 0; i < 3; i++) assert_int_equal(strncmp(as("scheduler", "FCALL mffa_reap 0 lib 1"), "lost 0 ", 7), 0);
+    mffa_test_check_rules(&redis);
+}
+
+static void what_every_user_needs_at_its_start_is_allowed(void **state) {
+    (void)state;
+    static const char *const programs[] = {"worker", "scheduler"};
+    make_users();
+    for (size_t i = 0; i < MFFA_COUNT(programs); i++) {
+        char url[160];
+        mffa_err err = {0};
+        MFFA_AUTO(mffa_free_p) char *warning = NULL;
+        MFFA_AUTO(mffa_queue_close_p) mffa_queue *q = NULL;
+        snprintf(url, sizeof url, "unix://%s:%s-password@%s", programs[i], programs[i], redis.socket);
+        assert_ok(mffa_queue_open(&(mffa_queue_options){.url = url, .name = "main"}, &q, &err));
+        assert_ok(mffa_queue_check_server(q, &warning, &err));
+        assert_ok(mffa_queue_load_library(q, &err));
+        if (i == 1) mffa_test_ask(&redis, "FUNCTION FLUSH");
+        assert_ok(mffa_queue_load_library(q, &err)); /* the scheduler brings it back */
+    }
+}
+
+static void the_producer_can_add_messages_and_forge_nothing(void **state) {
+    (void)state;
+    make_users();
+    const char *id = as("producer", "XADD mffa:{main}:inbox * kind fit " D);
     mffa_test_fcall(&redis, "reap");
     assert_string_equal(mffa_test_field(&redis, id, "state"), "accepted");
-    assert_int_equal(strncmp(as_producer("FCALL mffa_submit 0 fit " D), "NOPERM", 6), 0);
-    assert_int_equal(strncmp(as_producer("HSET mffa:{main}:job:kx-1 state done"), "NOPERM", 6), 0);
-    assert_int_equal(strncmp(as_producer("XADD mffa:{main}:ev * state done"), "NOPERM", 6), 0);
+    assert_int_equal(strncmp(as("producer", "HSET mffa:{main}:job:kx-1 state done"), "NOPERM", 6), 0);
+    assert_int_equal(strncmp(as("producer", "XADD mffa:{main}:ev * state done"), "NOPERM", 6), 0);
+    assert_int_equal(strncmp(as("watcher", "HSET mffa:{main}:job:kx-1 state done"), "NOPERM", 6), 0);
 }
 
 static void the_page_names_every_verb_and_every_field(void **state) {
@@ -154,7 +248,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_loop_prints_a_jobs_events_as_they_come_and_ends_with_it),
         cmocka_unit_test(the_loop_ends_with_a_job_that_never_ran),
-        cmocka_unit_test(the_pages_inbox_producer_can_add_messages_and_nothing_else),
+        cmocka_unit_test(each_of_the_pages_users_may_call_its_verbs_and_no_others),
+        cmocka_unit_test(a_job_and_its_dependents_live_under_the_pages_users),
+        cmocka_unit_test(what_every_user_needs_at_its_start_is_allowed),
+        cmocka_unit_test(the_producer_can_add_messages_and_forge_nothing),
         cmocka_unit_test(the_page_names_every_verb_and_every_field),
     };
     return cmocka_run_group_tests_name("page", tests, start, stop);

@@ -2,10 +2,12 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <glob.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
+#include <time.h>
 #include "core/base/clock.h"
 #include "tests/support/test.h"
 
@@ -19,6 +21,16 @@ static bool has_redis_server(void) {
     return false;
 }
 
+/* libc's malloc goes before the server's own: that one asks for the time before libfaketime is ready to answer. */
+static void fake_the_clock(const mffa_test_redis *r) {
+    glob_t found = {0};
+    char preload[512];
+    if (glob("/usr/lib/*/faketime/libfaketime.so.1", 0, NULL, &found) != 0) _exit(127);
+    snprintf(preload, sizeof preload, "%s:libc.so.6", found.gl_pathv[0]);
+    setenv("LD_PRELOAD", preload, 1), setenv("FAKETIME_TIMESTAMP_FILE", r->clock, 1), setenv("TZ", "UTC", 1);
+    setenv("FAKETIME_NO_CACHE", "1", 1), setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1", 1);
+}
+
 static void spawn(mffa_test_redis *r) {
     pid_t parent = getpid();
     r->pid = fork();
@@ -28,8 +40,9 @@ static void spawn(mffa_test_redis *r) {
     if (getppid() != parent) _exit(1);
     int null = open("/dev/null", O_RDWR);
     dup2(null, 0), dup2(null, 1), dup2(null, 2);
+    if (*r->clock) fake_the_clock(r);
     execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", r->socket, "--dir", r->dir, "--save", "", "--appendonly", r->keeps ? "yes" : "no",
-           "--appendfsync", "always", "--enable-debug-command", "yes", (char *)NULL);
+           "--appendfsync", *r->clock ? "no" : "always", "--enable-debug-command", "yes", (char *)NULL);
     _exit(127);
 }
 
@@ -41,11 +54,15 @@ static void wait_until_it_answers(mffa_test_redis *r) {
     fail_msg("the private redis-server does not answer: %s", mffa_test_ask(r, "PING"));
 }
 
-void mffa_test_redis_start(mffa_test_redis *r, bool keeps) {
-    if (!has_redis_server()) {
-        printf("skipped: there is no redis-server on the PATH\n");
-        exit(MFFA_TEST_SKIP);
-    }
+static void skip_unless(bool there, const char *what) {
+    if (there) return;
+    printf("skipped: there is no %s\n", what);
+    exit(MFFA_TEST_SKIP);
+}
+
+/* The folder and the client; the server is not started yet. */
+static void prepare(mffa_test_redis *r, bool keeps) {
+    skip_unless(has_redis_server(), "redis-server on the PATH");
     signal(SIGPIPE, SIG_IGN); /* as our programs do: a dead server is an error of the call */
     *r = (mffa_test_redis){.dir = "/tmp/mffa-redis-XXXXXX", .keeps = keeps};
     assert_non_null(mkdtemp(r->dir));
@@ -53,9 +70,57 @@ void mffa_test_redis_start(mffa_test_redis *r, bool keeps) {
     snprintf(r->url, sizeof r->url, "unix://%s", r->socket);
     mffa_err err = {0};
     assert_ok(mffa_queue_open(&(mffa_queue_options){.url = r->url, .name = "main"}, &r->queue, &err));
+}
+
+void mffa_test_redis_start(mffa_test_redis *r, bool keeps) {
+    mffa_err err = {0};
+    prepare(r, keeps);
     spawn(r);
     wait_until_it_answers(r);
     assert_ok(mffa_queue_load_library(r->queue, &err));
+}
+
+void mffa_test_redis_set_time(mffa_test_redis *r, int64_t ms) {
+    char text[64], fresh[112];
+    time_t s = (time_t)(ms / 1000);
+    struct tm t;
+    assert_non_null(gmtime_r(&s, &t));
+    size_t n = strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &t);
+    n += (size_t)snprintf(text + n, sizeof text - n, ".%03d500\n", (int)(ms % 1000)); /* in the middle of the ms: the fraction is rounded */
+    snprintf(fresh, sizeof fresh, "%s.new", r->clock); /* renamed over the old one: the server never reads half a time */
+    int fd = open(fresh, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0600);
+    assert_true(fd >= 0);
+    assert_int_equal(write(fd, text, n), (ssize_t)n);
+    close(fd);
+    assert_int_equal(rename(fresh, r->clock), 0);
+}
+
+void mffa_test_redis_start_at(mffa_test_redis *r, bool keeps, int64_t ms) {
+    glob_t found = {0};
+    mffa_err err = {0};
+    skip_unless(glob("/usr/lib/*/faketime/libfaketime.so.1", 0, NULL, &found) == 0, "libfaketime (Debian package libfaketime)");
+    globfree(&found);
+    prepare(r, keeps);
+    snprintf(r->clock, sizeof r->clock, "%s/clock", r->dir);
+    mffa_test_redis_set_time(r, ms);
+    spawn(r);
+    wait_until_it_answers(r);
+    assert_ok(mffa_queue_load_library(r->queue, &err));
+}
+
+static void remove_folder(const char *path) {
+    pid_t rm = fork();
+    if (rm == 0) execlp("rm", "rm", "-rf", path, (char *)NULL), _exit(127);
+    if (rm > 0) waitpid(rm, NULL, 0);
+}
+
+void mffa_test_redis_renew(mffa_test_redis *r, bool keeps) {
+    char files[112];
+    snprintf(files, sizeof files, "%s/appendonlydir", r->dir);
+    mffa_test_redis_kill(r);
+    remove_folder(files);
+    r->keeps = keeps;
+    mffa_test_redis_restart(r);
 }
 
 void mffa_test_redis_kill(mffa_test_redis *r) {
@@ -73,9 +138,7 @@ void mffa_test_redis_stop(mffa_test_redis *r) {
     mffa_test_redis_kill(r);
     mffa_queue_close(r->queue);
     r->queue = NULL;
-    pid_t rm = fork();
-    if (rm == 0) execlp("rm", "rm", "-rf", r->dir, (char *)NULL), _exit(127);
-    if (rm > 0) waitpid(rm, NULL, 0);
+    remove_folder(r->dir);
 }
 
 /* ---- a line as a command, an answer as a line ---- */

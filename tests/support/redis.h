@@ -13,10 +13,17 @@ typedef struct mffa_test_redis {
     pid_t pid;
     mffa_queue *queue; /* "main", for the calls below */
     bool keeps;        /* appendonly, so that a restart finds everything again */
+    char clock[96];    /* a file with the time that the server believes in; "": the machine's clock */
 } mffa_test_redis;
 
 /* Starts the server and waits until it answers; ends the program with 77 (skip) and a sentence where there is no redis-server. */
 void mffa_test_redis_start(mffa_test_redis *r, bool keeps);
+/* The same with a clock that stands still unless the test moves it, for TIME and the expiry of keys alike (Debian's libfaketime; without
+ * it the program ends with 77). */
+void mffa_test_redis_start_at(mffa_test_redis *r, bool keeps, int64_t ms);
+void mffa_test_redis_set_time(mffa_test_redis *r, int64_t ms);
+/* An empty server in place of this one, without our functions. */
+void mffa_test_redis_renew(mffa_test_redis *r, bool keeps);
 void mffa_test_redis_kill(mffa_test_redis *r);    /* SIGKILL, as a crash does */
 void mffa_test_redis_restart(mffa_test_redis *r); /* on the same socket and folder */
 void mffa_test_redis_stop(mffa_test_redis *r);    /* and remove the folder */
