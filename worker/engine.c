@@ -27,6 +27,12 @@ mffa_code mffa_engine_open(const mffa_config *config, mffa_engine **out, mffa_er
     return MFFA_OK;
 }
 
+bool mffa_engine_device_works(const mffa_engine *e) {
+    MFFA_AUTO(mffa_device_close_p) mffa_device *d = NULL;
+    const mffa_config *c = e->config;
+    return !mffa_device_open(c->device, c->precision, (int)c->threads, &d, NULL) && mffa_device_works(d);
+}
+
 void mffa_engine_cool(mffa_engine *e) {
     mffa_network_close(MFFA_TAKE(e->network));
     mffa_model_close(MFFA_TAKE(e->model));

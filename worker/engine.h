@@ -24,6 +24,8 @@ typedef struct mffa_pretrained_file {
 /* The network of these files, opened or still warm; borrowed until the next call. transformer may be NULL when blocks is 0. */
 MFFA_MUST_USE mffa_code mffa_engine_network(mffa_engine *e, const mffa_pretrained_file *backbone, const mffa_pretrained_file *transformer,
                                             int blocks, mffa_network **out, mffa_err *err);
+/* Whether the configured device still answers: asked after MFFA_EDEVICE. */
+bool mffa_engine_device_works(const mffa_engine *e);
 /* Frees network and model: before a job that needs the memory for itself. */
 void mffa_engine_cool(mffa_engine *e);
 /* The model in this file; sha256 is its content's. Borrowed until the next call. */

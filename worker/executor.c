@@ -4,6 +4,7 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <string.h>
+#include <sys/socket.h>
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/stats.h"
@@ -133,6 +134,14 @@ static void discard(const mffa_job *j) {
     if (mffa_results_discard(j->results, &err)) mffa_log(MFFA_WARN, "run.not_removed", mffa_str("job", j->id), mffa_str("error", err.msg));
 }
 
+/* Only a new process gets a GPU back that has failed for good. The supervisor sees the end of the pair at once, before it claims another
+ * job for this executor. */
+static void give_up(executor *x, const mffa_err *err) {
+    mffa_log(MFFA_ERROR, "executor.device_lost", mffa_str("error", err->msg));
+    (void)shutdown(x->fd, SHUT_RDWR);
+    _exit(1);
+}
+
 static void run(executor *x, const mffa_json *m) {
     mffa_job j;
     mffa_err err = {0};
@@ -143,6 +152,8 @@ static void run(executor *x, const mffa_json *m) {
     mffa_code rc = mffa_job_init(&j, x->engine, m, x->folder, &progress, &err);
     j.listed = listed;
     if (!rc) rc = mffa_job_run(&j, &err);
+    bool broken = rc == MFFA_EDEVICE && !mffa_engine_device_works(x->engine);
+    if (broken) rc = mffa_wrap(&err, rc, "the device does not answer any more");
     mffa_json *answer = rc ? failed_message(&err) : done_message(&j);
     if (rc && j.results) discard(&j);
     mffa_job_done(&j);
@@ -151,6 +162,7 @@ static void run(executor *x, const mffa_json *m) {
     tell_counts(x);
     tell(x, answer);
     mffa_trace_end();
+    if (broken) give_up(x, &err);
 }
 
 int mffa_executor_run(int fd, const char *folder, const mffa_config *config) {

@@ -34,6 +34,7 @@ mffa_code mffa_fitted_open(mffa_job *j, mffa_fitted *f, mffa_err *err) {
     if (!rc) rc = mffa_engine_model(j->engine, f->file.path, f->file.sha256, &f->model, err);
     if (!rc) rc = check_profile(j, f, err);
     if (!rc) rc = find_weights(j, f, err);
-    return rc ? rc : mffa_engine_network(j->engine, &f->weights.backbone, f->weights.transformer.path ? &f->weights.transformer : NULL,
-                                         mffa_model_profile(f->model)->blocks, &f->network, err);
+    return rc ? rc
+              : mffa_engine_network(j->engine, &f->weights.backbone, f->weights.transformer.path ? &f->weights.transformer : NULL,
+                                    mffa_model_profile(f->model)->blocks, &f->network, err);
 }

@@ -9,7 +9,7 @@ typedef struct mffa_fitted { /* zero-initialise */
     mffa_reference reference;
     mffa_pretrained_file file; /* model.safetensors */
     mffa_pretrained weights;
-    const mffa_model *model;   /* borrowed from the engine, as is the network */
+    const mffa_model *model; /* borrowed from the engine, as is the network */
     mffa_network *network;
 } mffa_fitted;
 void mffa_fitted_done(mffa_fitted *f);

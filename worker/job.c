@@ -87,6 +87,7 @@ mffa_summary mffa_job_summary(const mffa_job *j) {
                           .precision = j->config->precision,
                           .skipped = &j->skipped,
                           .timings = &j->timings,
+                          .planned_memory_bytes = j->planned_bytes,
                           .peak_memory_bytes = mffa_memory_peak_bytes()};
 }
 

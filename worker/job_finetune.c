@@ -3,6 +3,7 @@
 #include <string.h>
 #include "worker/inputs.h"
 #include "worker/job.h"
+#include "worker/memory_plan.h"
 #include "worker/pictures.h"
 #include "worker/pretrained.h"
 
@@ -109,5 +110,6 @@ mffa_code mffa_job_finetune(mffa_job *j, mffa_err *err) {
     if (!rc && !(t.out_path = mffa_job_path(j, "backbone.safetensors"))) rc = mffa_fail(err, MFFA_ENOMEM, "out of memory");
     if (rc) return rc;
     mffa_engine_cool(j->engine); /* training needs the memory that a warm network holds */
-    return tune(&t, j, &params, err);
+    rc = mffa_plan_finetune(j, t.weights.backbone.path, &params, (int64_t)mffa_dataset_count(t.inputs.set), err);
+    return rc ? rc : tune(&t, j, &params, err);
 }

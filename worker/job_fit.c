@@ -1,6 +1,6 @@
-#include "worker/fit_memory.h"
 #include "worker/inputs.h"
 #include "worker/job.h"
+#include "worker/memory_plan.h"
 #include "worker/pictures.h"
 #include "worker/reference.h"
 #include "worker/pretrained.h"
@@ -74,7 +74,7 @@ mffa_code mffa_job_fit(mffa_job *j, mffa_err *err) {
     if (!rc) rc = mffa_job_inputs(j, MFFA_USE_TRAIN, &f.inputs, err);
     if (!rc) rc = find_weights(&f, j, &p, err);
     if (!rc) rc = mffa_engine_network(j->engine, &f.weights.backbone, &f.weights.transformer, p.blocks, &net, err);
-    if (!rc) rc = mffa_fit_memory_check(j, net, &p, (int64_t)mffa_dataset_count(f.inputs.set), 0, err);
+    if (!rc) rc = mffa_plan_fit(j, net, &p, (int64_t)mffa_dataset_count(f.inputs.set), 0, err);
     if (!rc) rc = mffa_training_init(&f.training, j, f.inputs.set, err);
     if (rc) return rc;
     mffa_source train = mffa_training_source(&f.training);

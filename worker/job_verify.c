@@ -1,7 +1,7 @@
 /* Computes a model again from the pictures, weights and seeds that it names, and tells how far the two are apart. */
-#include "worker/fit_memory.h"
 #include "worker/fitted.h"
 #include "worker/inputs.h"
+#include "worker/memory_plan.h"
 #include "worker/pictures.h"
 
 typedef struct verify { /* what the job holds on to */
@@ -41,7 +41,7 @@ mffa_code mffa_job_verify(mffa_job *j, mffa_err *err) {
     if (rc) return rc;
     mffa_profile p = *mffa_model_profile(v.fitted.model);
     p.keep_statistics = false; /* the factors come from them: comparing these is enough */
-    rc = mffa_fit_memory_check(j, v.fitted.network, &p, (int64_t)mffa_dataset_count(v.inputs.set), mffa_model_bytes(v.fitted.model), err);
+    rc = mffa_plan_fit(j, v.fitted.network, &p, (int64_t)mffa_dataset_count(v.inputs.set), mffa_model_bytes(v.fitted.model), err);
     if (!rc) rc = mffa_training_init(&v.training, j, v.inputs.set, err);
     if (rc) return rc;
     mffa_source train = mffa_training_source(&v.training);

@@ -1,6 +1,7 @@
 #include "worker/memory.h"
 
 #include <limits.h>
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,6 +61,9 @@ int64_t mffa_memory_peak_bytes(void) {
 }
 
 void mffa_memory_peak_reset(void) {
+#ifdef __GLIBC__
+    malloc_trim(0);
+#endif
     MFFA_AUTO(mffa_fclose_p) FILE *f = fopen("/proc/self/clear_refs", "we");
     if (f) (void)fputs("5", f);
 }

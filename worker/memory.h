@@ -9,7 +9,7 @@ int64_t mffa_memory_limit_bytes(void);
 
 /* The highest resident memory since the last reset (VmHWM of proc(5)); 0 where the kernel does not tell. */
 int64_t mffa_memory_peak_bytes(void);
-/* Starts anew from what is resident now. Where the kernel refuses, the peak stays that of the whole process. */
+/* Gives back what is free, then starts anew from what is resident. Where the kernel refuses, the peak stays that of the whole process. */
 void mffa_memory_peak_reset(void);
 
 #endif

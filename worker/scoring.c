@@ -1,6 +1,5 @@
 #include "worker/scoring.h"
 
-#include <string.h>
 #include "core/base/stats.h"
 #include "core/image/resize.h"
 #include "worker/pictures.h"
@@ -88,16 +87,10 @@ static mffa_code score_batch(mffa_scoring *s, batch *b, mffa_err *err) {
     return rc;
 }
 
-/* A CPU gains nothing from more at once, and the wish to stop is heard between two batches. */
-static int64_t batch_room(const mffa_scoring *s) {
-    int64_t most = strncmp(mffa_network_describe(s->fitted.network)->device, "cpu", 3) == 0 ? 4 : INT64_MAX;
-    return s->job->config->batch < most ? s->job->config->batch : most;
-}
-
 mffa_code mffa_scoring_run(mffa_scoring *s, mffa_err *err) {
     MFFA_AUTO(batch_done) batch b = {0};
     size_t n = mffa_dataset_count(s->inputs.set);
-    mffa_code rc = batch_init(&b, batch_room(s), s->scores.side, err);
+    mffa_code rc = batch_init(&b, s->batch, s->scores.side, err);
     if (!rc) rc = mffa_tick(&s->job->progress, "score", 0, (int64_t)n, err);
     for (size_t i = 0; !rc && i < n; i++) {
         rc = add_picture(s, &b, mffa_dataset_at(s->inputs.set, i), err);

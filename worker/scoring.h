@@ -11,6 +11,7 @@ typedef struct mffa_scoring { /* zero-initialise */
     mffa_job *job;
     mffa_inputs inputs;
     mffa_fitted fitted;
+    int64_t batch;         /* pictures that pass the network at once */
     const char *maps_name; /* "product", ... */
     mffa_maps maps_kind;
     mffa_map_spool spool;

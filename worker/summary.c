@@ -151,6 +151,7 @@ mffa_json *mffa_summary_document(const mffa_summary *s) {
     mffa_json_set(o, "skipped", skipped_json(s->skipped));
     mffa_json_set(o, "timings", timings_json(s->timings));
     num(o, "seconds", (double)mffa_timings_total_ms(s->timings) / 1000);
+    if (s->planned_memory_bytes) integer(o, "planned_memory_bytes", s->planned_memory_bytes);
     if (s->peak_memory_bytes) integer(o, "peak_memory_bytes", s->peak_memory_bytes);
     return o;
 }
@@ -207,6 +208,7 @@ mffa_code mffa_summary_facts(const mffa_summary *s, mffa_span packed, mffa_facts
     if (s->note) text_fact(out, "note", s->note);
     if (s->skipped->count) fact(out, "skipped", "%lld", (long long)s->skipped->count);
     fact(out, "seconds", "%.3f", (double)mffa_timings_total_ms(s->timings) / 1000);
+    if (s->planned_memory_bytes) fact(out, "planned_memory_bytes", "%lld", (long long)s->planned_memory_bytes);
     if (s->peak_memory_bytes) fact(out, "peak_memory_bytes", "%lld", (long long)s->peak_memory_bytes);
     if (packed.len <= MFFA_RECORD_SUMMARY_BYTES) mffa_buf_put(&out->summary, packed.ptr, packed.len);
     mffa_code rc = mffa_buf_check(&out->texts, err);

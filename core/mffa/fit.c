@@ -3,26 +3,26 @@
 #include <math.h>
 #include <string.h>
 #include "core/mffa/coreset.h"
+#include "core/mffa/gaussian_device.h"
 #include "core/mffa/model_parts.h"
-#include "core/nn/linalg.h"
 
 enum { W = MFFA_CORESET_WIDTH };
 static const int64_t most_patches = INT64_C(1) << 32; /* what the first one is drawn from */
-static const int64_t libraries_bytes = INT64_C(150) << 20; /* libtorch's code and its threads' pools: resident before a network is there, measured */
 
 typedef struct fit {
     mffa_network *net;
     const mffa_source *train;
     const mffa_progress *progress;
     mffa_model *m;
-    int64_t batch, patches;   /* patches of a picture */
-    float *images;            /* [batch, 3, S, S] */
-    float *embedding;         /* [batch * patches, C2 + C3] */
-    float *features;          /* [batch, P, d] */
-    float *rows;              /* [pictures * patches, 128] projected; given back once the coreset is chosen */
-    int64_t *picture, pictures; /* [count] index in the source of those that were not left out */
-    mffa_gaussian_sums *sums;
-    int64_t *chosen;          /* [bank rows] */
+    int64_t batch, patches;         /* patches of a picture */
+    float *images;                  /* [batch, 3, S, S] */
+    float *embedding;               /* [batch * patches, C2 + C3] */
+    float *features;                /* [batch, P, d] */
+    float *rows;                    /* [pictures * patches, 128] projected; given back once the coreset is chosen */
+    int64_t *picture, pictures;     /* [count] index in the source of those that were not left out */
+    mffa_gaussian_sums *sums;       /* on the host, */
+    mffa_gaussian_growing *growing; /* or growing on the device */
+    int64_t *chosen;                /* [bank rows] */
 } fit;
 
 static void fit_done(fit *f) {
@@ -33,6 +33,7 @@ static void fit_done(fit *f) {
     free(f->picture);
     free(f->chosen);
     mffa_gaussian_sums_close(f->sums);
+    mffa_gaussian_growing_close(f->growing);
 }
 
 static mffa_code check(const mffa_network *net, const mffa_model *m, const mffa_source *train, mffa_err *err) {
@@ -41,12 +42,13 @@ static mffa_code check(const mffa_network *net, const mffa_model *m, const mffa_
     if (!rc) rc = mffa_model_check_widths(m, err);
     if (rc) return rc;
     if (info->blocks != m->profile.blocks)
-        return mffa_fail(err, MFFA_EINVAL, "the network was opened with %d transformer blocks, the profile says %d", info->blocks, m->profile.blocks);
+        return mffa_fail(err, MFFA_EINVAL, "the network was opened with %d transformer blocks, the profile says %d", info->blocks,
+                         m->profile.blocks);
     int64_t patches = (int64_t)(m->profile.side / 8) * (m->profile.side / 8);
     if (train->count < 2) return mffa_fail(err, MFFA_EINVAL, "%lld training pictures: at least 2 are needed", (long long)train->count);
     if (train->count > most_patches / patches)
-        return mffa_fail(err, MFFA_EINVAL, "%lld training pictures: at most %lld at side %d", (long long)train->count, (long long)(most_patches / patches),
-                         m->profile.side);
+        return mffa_fail(err, MFFA_EINVAL, "%lld training pictures: at most %lld at side %d", (long long)train->count,
+                         (long long)(most_patches / patches), m->profile.side);
     return MFFA_OK;
 }
 
@@ -76,48 +78,104 @@ static mffa_code fit_init(fit *f, mffa_err *err) {
     f->rows = mffa_alloc_array((size_t)(f->train->count * f->patches), W * sizeof *f->rows);
     f->picture = mffa_alloc_array((size_t)f->train->count, sizeof *f->picture);
     if (!f->images || !f->embedding || !f->features || !f->rows || !f->picture)
-        return mffa_fail(err, MFFA_ENOMEM, "out of memory for the patches of %lld pictures (%lld MiB): fewer pictures or a smaller side need less",
+        return mffa_fail(err, MFFA_ENOMEM,
+                         "out of memory for the patches of %lld pictures (%lld MiB): fewer pictures or a smaller side need less",
                          (long long)f->train->count, (long long)(f->train->count * f->patches * W * 4 >> 20));
-    return mffa_gaussian_sums_open(positions, m->profile.gaussian_channels, mffa_device_threads(mffa_network_device(f->net)), &f->sums, err);
+    if (mffa_network_on_device(f->net))
+        return mffa_gaussian_growing_open(mffa_network_device(f->net), positions, m->profile.gaussian_channels, &f->growing, err);
+    return mffa_gaussian_sums_open(positions, m->profile.gaussian_channels, mffa_device_threads(mffa_network_device(f->net)), &f->sums,
+                                   err);
 }
 
-/* Backbone of n images: the embedding to the host, the stages stay in s. */
-static mffa_stages backbone(fit *f, mffa_scope *s, int64_t n) {
-    mffa_stages stages = mffa_network_stages(s, f->net, f->images, n, f->m->profile.side);
-    mffa_tensor *patches = mffa_bank_embed(s, &stages);
-    mffa_tensor_read(s, patches, MFFA_F32, f->embedding, mffa_tensor_count(patches));
-    mffa_drop(patches);
+/* Backbone of n images from the batch's image `at` on; the embedding [n * patches, C2 + C3]. */
+static mffa_stages backbone(fit *f, mffa_scope *s, int64_t at, int64_t n, mffa_tensor **embedding) {
+    int64_t side = f->m->profile.side;
+    mffa_stages stages = mffa_network_stages(s, f->net, f->images + at * 3 * side * side, n, (int)side);
+    *embedding = mffa_reshape(s, mffa_bank_embed(s, &stages), 2, (int64_t[]){n * f->patches, f->m->c2 + f->m->c3});
     return stages;
 }
 
-/* The Gaussian's features of image i of the batch. One image at a time: the transformer takes them so anyway, and it is the longest
- * step between two ticks. */
-static void features_of(fit *f, mffa_scope *s, const mffa_stages *batch, int64_t i) {
+/* The patches' projections, to the host. */
+static void project(fit *f, mffa_scope *s, mffa_tensor *embedding, float *rows) {
+    int64_t n = mffa_tensor_size(embedding, 0), width = f->m->c2 + f->m->c3;
+    mffa_scope *in = mffa_scope_nest(s);
+    mffa_tensor *projection = mffa_tensor_borrow(in, MFFA_F32, f->m->projection, 2, (int64_t[]){W, width});
+    mffa_tensor *out = mffa_tensor_from(in, MFFA_F32, NULL, 2, (int64_t[]){n, W});
+    mffa_gemm(in, out, embedding, projection, (mffa_gemm_how){.transpose_b = true, .alpha = 1});
+    mffa_tensor_read(in, out, MFFA_F32, rows, n * W);
+    mffa_scope_close(in);
+}
+
+/* The Gaussian's features of image i of stages, to the host. One image at a time: the transformer takes them so anyway, and it is the
+ * longest step between two ticks. */
+static void features_of(fit *f, mffa_scope *s, const mffa_stages *batch, int64_t i, float *out) {
     mffa_scope *in = mffa_scope_nest(s);
     mffa_lgffp l = mffa_model_lgffp(f->m, f->net);
     mffa_stages one = {0};
     for (int k = 0; k < 3; k++) one.stage[k] = mffa_narrow(in, batch->stage[k], 0, i, 1);
     mffa_tensor *positions = mffa_lgffp_forward(in, &l, &one);
-    int64_t count = mffa_tensor_count(positions);
-    mffa_tensor_read(in, positions, MFFA_F32, f->features + i * count, count);
+    mffa_tensor_read(in, positions, MFFA_F32, out, mffa_tensor_count(positions));
     mffa_scope_close(in);
 }
 
-static mffa_code forward(fit *f, int64_t n, mffa_err *err) {
+/* Images at..at + n - 1 of the batch: projections into rows, features into the sums on the device or into f->features. *again: nothing
+ * has been added to sums, so the call may be repeated. */
+static mffa_code forward(fit *f, int64_t at, int64_t n, bool *again, mffa_err *err) {
     MFFA_AUTO(mffa_scope_close_p) mffa_scope *s = mffa_scope_open(mffa_network_device(f->net), MFFA_INFER);
-    mffa_stages stages = backbone(f, s, n);
-    for (int64_t i = 0; i < n && mffa_scope_ok(s); i++) {
-        mffa_code rc = mffa_tick(f->progress, "features", f->picture[f->pictures + i], f->train->count, err);
+    mffa_tensor *embedding, *features = NULL;
+    mffa_lgffp l = mffa_model_lgffp(f->m, f->net);
+    int64_t size = (int64_t)f->m->profile.grid * f->m->profile.grid * f->m->profile.gaussian_channels;
+    mffa_stages stages = backbone(f, s, at, n, &embedding);
+    project(f, s, embedding, f->rows + (f->pictures + at) * f->patches * W);
+    mffa_drop(embedding);
+    if (f->growing) features = mffa_lgffp_forward(s, &l, &stages);
+    for (int64_t i = 0; !f->growing && i < n && mffa_scope_ok(s); i++) {
+        mffa_code rc = mffa_tick(f->progress, "features", f->picture[f->pictures + at + i], f->train->count, err);
         if (rc) return rc;
-        features_of(f, s, &stages, i);
+        features_of(f, s, &stages, i, f->features + (at + i) * size);
     }
-    return mffa_scope_check(s, err);
+    mffa_code rc = mffa_scope_check(s, err);
+    *again = rc;
+    return rc || !f->growing ? rc : mffa_gaussian_growing_add(f->growing, features, err);
+}
+
+/* The n images of the batch, as many at once as memory takes. */
+static mffa_code forward_all(fit *f, int64_t n, mffa_err *err) {
+    for (int64_t at = 0; at < n;) {
+        mffa_err why = {0};
+        bool again = false;
+        int64_t batch = mffa_network_describe(f->net)->batch;
+        if (batch > n - at) batch = n - at;
+        mffa_code rc = forward(f, at, batch, &again, &why);
+        if (rc == MFFA_ENOMEM && again && batch > 1) {
+            mffa_network_shrink(f->net, (int)(batch / 2));
+            continue;
+        }
+        if (rc) return err ? *err = why, rc : rc;
+        at += batch;
+    }
+    return f->growing ? MFFA_OK : mffa_gaussian_sums_add(f->sums, f->features, n, err);
 }
 
 static mffa_code forward_backbone(fit *f, int64_t n, mffa_err *err) {
-    MFFA_AUTO(mffa_scope_close_p) mffa_scope *s = mffa_scope_open(mffa_network_device(f->net), MFFA_INFER);
-    backbone(f, s, n);
-    return mffa_scope_check(s, err);
+    for (int64_t at = 0; at < n;) {
+        MFFA_AUTO(mffa_scope_close_p) mffa_scope *s = mffa_scope_open(mffa_network_device(f->net), MFFA_INFER);
+        mffa_err why = {0};
+        mffa_tensor *embedding;
+        int64_t batch = mffa_network_describe(f->net)->batch;
+        if (batch > n - at) batch = n - at;
+        backbone(f, s, at, batch, &embedding);
+        int64_t size = f->patches * (f->m->c2 + f->m->c3);
+        mffa_tensor_read(s, embedding, MFFA_F32, f->embedding + at * size, batch * size);
+        mffa_code rc = mffa_scope_check(s, &why);
+        if (rc == MFFA_ENOMEM && batch > 1) {
+            mffa_network_shrink(f->net, (int)(batch / 2));
+            continue;
+        }
+        if (rc) return err ? *err = why, rc : rc;
+        at += batch;
+    }
+    return MFFA_OK;
 }
 
 static mffa_code load(fit *f, int64_t picture, int64_t slot, mffa_err *err) {
@@ -140,19 +198,15 @@ static mffa_code load_batch(fit *f, int64_t *next, int64_t *n, mffa_err *err) {
 }
 
 static mffa_code first_pass(fit *f, mffa_err *err) {
-    const mffa_model *m = f->m;
-    const mffa_device *d = mffa_network_device(f->net);
     for (int64_t next = 0, n; next < f->train->count; f->pictures += n) {
         mffa_code rc = load_batch(f, &next, &n, err);
-        if (!rc && n) rc = forward(f, n, err);
-        if (!rc && n) rc = mffa_gaussian_sums_add(f->sums, f->features, n, err);
-        if (!rc && n)
-            rc = mffa_linalg_product_nt(d, f->embedding, n * f->patches, m->projection, W, m->c2 + m->c3, 1, 0, f->rows + f->pictures * f->patches * W, err);
+        if (!rc && n) rc = forward_all(f, n, err);
         if (!rc) rc = mffa_tick(f->progress, "features", next, f->train->count, err);
         if (rc) return rc;
     }
     if (f->pictures < 2)
-        return mffa_fail(err, MFFA_EINVAL, "%lld of %lld training pictures could be used: at least 2 are needed", (long long)f->pictures, (long long)f->train->count);
+        return mffa_fail(err, MFFA_EINVAL, "%lld of %lld training pictures could be used: at least 2 are needed", (long long)f->pictures,
+                         (long long)f->train->count);
     return MFFA_OK;
 }
 
@@ -193,7 +247,8 @@ static mffa_code fill_batch(fit *f, const wanted *list, int64_t at, int64_t *end
         if (n == f->batch) break;
         last = picture;
         mffa_code rc = load(f, f->picture[picture], n++, err);
-        if (rc == MFFA_ESKIP) return mffa_wrap(err, MFFA_EINVAL, "picture %lld was there in the first pass", (long long)f->picture[picture]);
+        if (rc == MFFA_ESKIP)
+            return mffa_wrap(err, MFFA_EINVAL, "picture %lld was there in the first pass", (long long)f->picture[picture]);
         if (!rc) rc = mffa_tick(f->progress, "bank", at, rows, err);
         if (rc) return rc;
     }
@@ -202,7 +257,8 @@ static mffa_code fill_batch(fit *f, const wanted *list, int64_t at, int64_t *end
     for (int64_t i = at; !rc && i < *end; i++) {
         slot += list[i].patch / f->patches != last;
         last = list[i].patch / f->patches;
-        memcpy(f->m->bank.features + list[i].row * width, f->embedding + (slot * f->patches + list[i].patch % f->patches) * width, (size_t)width * sizeof(float));
+        memcpy(f->m->bank.features + list[i].row * width, f->embedding + (slot * f->patches + list[i].patch % f->patches) * width,
+               (size_t)width * sizeof(float));
     }
     return rc;
 }
@@ -224,7 +280,7 @@ static mffa_code second_pass(fit *f, mffa_err *err) {
 
 mffa_code mffa_model_fit(mffa_network *net, const mffa_profile *profile, const mffa_provenance *from, const mffa_source *train,
                          const mffa_progress *progress, mffa_model **out, mffa_err *err) {
-    MFFA_AUTO(mffa_model_close_p) mffa_model *m = calloc(1, sizeof *m);
+    MFFA_AUTO(mffa_model_close_p) mffa_model *m = mffa_model_new();
     if (!m) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     MFFA_AUTO(fit_done) fit f = {.net = net, .train = train, .progress = progress, .m = m};
     const mffa_network_info *info = mffa_network_describe(net);
@@ -239,8 +295,11 @@ mffa_code mffa_model_fit(mffa_network *net, const mffa_profile *profile, const m
     if (!rc) rc = first_pass(&f, err);
     if (!rc) rc = choose(&f, err);
     if (!rc) rc = second_pass(&f, err);
+    if (!rc && f.growing) rc = mffa_gaussian_growing_sums(f.growing, mffa_device_threads(mffa_network_device(net)), &f.sums, err);
+    mffa_gaussian_growing_close(MFFA_TAKE(f.growing));
     if (!rc)
-        rc = mffa_gaussian_finish(&f.sums, mffa_network_device(net), profile->lambda, profile->keep_statistics, r, progress, &m->gaussian, err);
+        rc = mffa_gaussian_finish(&f.sums, mffa_network_device(net), profile->lambda, profile->keep_statistics, r, progress, &m->gaussian,
+                                  err);
     if (rc) return rc;
     m->train_images = f.pictures;
     *out = MFFA_TAKE(m);
@@ -249,13 +308,15 @@ mffa_code mffa_model_fit(mffa_network *net, const mffa_profile *profile, const m
 
 int64_t mffa_model_fit_bytes(const mffa_network *net, const mffa_profile *profile, int64_t images) {
     const mffa_network_info *i = mffa_network_describe(net);
-    int64_t side = profile->side, patches = (side / 8) * (side / 8), positions = (int64_t)profile->grid * profile->grid, d = profile->gaussian_channels;
+    int64_t side = profile->side, patches = (side / 8) * (side / 8), positions = (int64_t)profile->grid * profile->grid,
+            d = profile->gaussian_channels;
     int64_t bank = mffa_coreset_count(images * patches, profile->ratio), width = i->c2 + i->c3;
-    int64_t buffers = i->batch * 4 * (3 * side * side + patches * width + positions * d);
+    int64_t batch = i->batch < images ? i->batch : images, buffers = batch * 4 * (3 * side * side + patches * width + positions * d);
     int64_t rows = images * patches * W * 4, choosing = images * patches * 9 + bank * W * 4;
-    int64_t first = rows + mffa_gaussian_sums_bytes(positions, d) + (mffa_network_bytes(net, i->batch, profile->side, profile->grid));
-    int64_t middle = rows + choosing + mffa_gaussian_sums_bytes(positions, d) + bank * width * 4;
-    int64_t last = mffa_gaussian_finish_bytes(positions, d, profile->keep_statistics) + bank * width * 4;
+    int64_t first = rows + mffa_gaussian_sums_bytes(positions, d) + mffa_network_bytes(net, batch, 1, profile->side, profile->grid);
+    int64_t weights = mffa_network_weights_bytes(net);
+    int64_t middle = weights + rows + choosing + mffa_gaussian_sums_bytes(positions, d) + bank * width * 4;
+    int64_t last = weights + mffa_gaussian_finish_bytes(positions, d, profile->keep_statistics) + bank * width * 4;
     int64_t most = first > middle ? first : middle;
-    return libraries_bytes + buffers + (most > last ? most : last);
+    return mffa_with_slack(MFFA_LIBRARIES_BYTES + buffers + (most > last ? most : last));
 }

@@ -3,20 +3,13 @@
 #include <math.h>
 #include <string.h>
 #include "core/base/buf.h"
+#include "core/mffa/gaussian_parts.h"
 #include "core/mffa/kernels.h"
 #include "core/mffa/parallel.h"
 #include "core/nn/linalg.h"
 
-enum { SAMPLES = 4 /* training pictures kept, and random vectors made, to measure the error with */, AT_ONCE = 8, MOST_CHANNELS = 4096 };
+enum { SAMPLES = MFFA_GAUSSIAN_SAMPLES, AT_ONCE = 8, MOST_CHANNELS = 4096 };
 static const int64_t work_bytes = INT64_C(16) << 20; /* of full matrices in double, when finishing: C, and while it is factored two copies */
-
-struct mffa_gaussian_sums {
-    int64_t positions, channels, images;
-    int threads;
-    double *mean;   /* [P, d] */
-    float *scatter; /* [P, packed] */
-    float *sample;  /* [SAMPLES, P, d], the first pictures */
-};
 
 void mffa_gaussian_done(mffa_gaussian *g) {
     if (!g) return;

@@ -20,7 +20,8 @@ mffa_tensor *mffa_lgffp_forward(mffa_scope *s, const mffa_lgffp *l, const mffa_s
     mffa_tensor *flat = mffa_reshape(in, x, 3, (int64_t[]){mffa_tensor_size(x, 0), l->width, (int64_t)l->grid * l->grid});
     mffa_tensor *tokens = mffa_contiguous(in, mffa_permute(in, flat, 3, (int[]){0, 2, 1}));
     if (l->transformer) tokens = mffa_cait_forward(in, l->transformer, tokens);
-    mffa_tensor *out = mffa_scope_keep(s, mffa_index_select(in, tokens, 2, l->gaussian_channels, l->channels));
+    mffa_tensor *chosen = mffa_index_select(in, tokens, 2, l->gaussian_channels, l->channels);
+    mffa_tensor *out = mffa_scope_keep(s, mffa_cast(in, chosen, MFFA_F32));
     mffa_scope_close(in);
     return out;
 }

@@ -15,7 +15,7 @@ typedef struct mffa_lgffp {
     const mffa_cait *transformer;  /* NULL: X itself   borrowed */
 } mffa_lgffp;
 
-/* -> [B, G * G, d] */
+/* -> [B, G * G, d] float32 */
 mffa_tensor *mffa_lgffp_forward(mffa_scope *s, const mffa_lgffp *l, const mffa_stages *stages);
 
 #endif

@@ -5,7 +5,7 @@
 
 #include "core/nn/resnet.h"
 
-/* E = AvgPool3x3(concat(f2, up(f3))), a patch a row: [B, g2 * g2, C2 + C3]. */
+/* E = AvgPool3x3(concat(f2, up(f3))), a patch a row: [B, g2 * g2, C2 + C3] float32. */
 mffa_tensor *mffa_bank_embed(mffa_scope *s, const mffa_stages *stages);
 
 typedef struct mffa_bank { /* plain data; zero-initialise, mffa_bank_done when finished */
@@ -24,5 +24,15 @@ void mffa_bank_seal(mffa_bank *b); /* after the features were filled in: makes t
  * differences in double, so cancellation picks no wrong neighbour and a patch that is in the bank gets exactly 0. Memory beyond the
  * arrays: at most 64 MiB. */
 MFFA_MUST_USE mffa_code mffa_bank_nearest(const mffa_bank *b, const mffa_device *d, const float *x, int64_t n, float *out, mffa_err *err);
+/* Bytes of that memory for n patches. */
+int64_t mffa_bank_nearest_bytes(const mffa_bank *b, int64_t n);
+/* The same search with everything on the scope's device, for GPUs: on a CPU it gives the same distances, more slowly. */
+typedef struct mffa_bank_tensors { /* of the scope that they were uploaded in */
+    mffa_tensor *features, *norms; /* [m, width], [m] */
+    double longest;                /* greatest length of a row */
+} mffa_bank_tensors;
+mffa_bank_tensors mffa_bank_upload(mffa_scope *s, const mffa_bank *b);
+/* x [n, width] -> [n] float32. */
+mffa_tensor *mffa_bank_nearest_on(mffa_scope *s, const mffa_bank_tensors *b, mffa_tensor *x);
 
 #endif

@@ -1,11 +1,19 @@
 #include "core/mffa/model.h"
 
 #include <math.h>
+#include <stdatomic.h>
 #include <string.h>
 #include "core/mffa/amc.h"
 #include "core/mffa/coreset.h"
 #include "core/mffa/kernels.h"
 #include "core/mffa/model_parts.h"
+
+mffa_model *mffa_model_new(void) {
+    static atomic_uint_fast64_t made;
+    mffa_model *m = calloc(1, sizeof *m);
+    if (m) m->serial = atomic_fetch_add(&made, 1) + 1;
+    return m;
+}
 
 void mffa_model_close(mffa_model *m) {
     if (!m) return;
@@ -24,7 +32,8 @@ int64_t mffa_model_train_images(const mffa_model *m) { return m->train_images; }
 
 int64_t mffa_model_bytes(const mffa_model *m) {
     int64_t width = m->c2 + m->c3, bank = m->bank.rows * (4 * width + 2 * 4 + 4), channels = 8 * (m->width + m->gaussian.channels);
-    int64_t gaussian = m->gaussian.positions * (2 * 4 * m->gaussian.channels + (m->gaussian.scatter ? 6 : 2) * mffa_packed(m->gaussian.channels));
+    int64_t gaussian =
+        m->gaussian.positions * (2 * 4 * m->gaussian.channels + (m->gaussian.scatter ? 6 : 2) * mffa_packed(m->gaussian.channels));
     return bank + channels + 4 * MFFA_CORESET_WIDTH * width + gaussian;
 }
 
@@ -38,20 +47,23 @@ mffa_lgffp mffa_model_lgffp(const mffa_model *m, const mffa_network *net) {
 }
 
 mffa_code mffa_model_check_widths(const mffa_model *m, mffa_err *err) {
-    if (m->c1 < 1 || m->c2 < 1 || m->c3 < 1 || m->c1 > 1 << 14 || m->c2 > 1 << 14 || m->c3 > 1 << 14 || m->width != m->c1 + m->c2 || m->c3 < m->width)
+    if (m->c1 < 1 || m->c2 < 1 || m->c3 < 1 || m->c1 > 1 << 14 || m->c2 > 1 << 14 || m->c3 > 1 << 14 || m->width != m->c1 + m->c2 ||
+        m->c3 < m->width)
         return mffa_fail(err, MFFA_EINVAL, "widths %d, %d, %d and %d of the network are not possible", m->c1, m->c2, m->c3, m->width);
     if (m->profile.gaussian_channels > m->width)
-        return mffa_fail(err, MFFA_EINVAL, "gaussian channels is %d: expected 1 to %d with these weights", m->profile.gaussian_channels, m->width);
+        return mffa_fail(err, MFFA_EINVAL, "gaussian channels is %d: expected 1 to %d with these weights", m->profile.gaussian_channels,
+                         m->width);
     return MFFA_OK;
 }
 
 static mffa_code check_network(const mffa_model *m, const mffa_network *net, mffa_err *err) {
     const mffa_network_info *i = mffa_network_describe(net);
     if (i->c1 != m->c1 || i->c2 != m->c2 || i->c3 != m->c3)
-        return mffa_fail(err, MFFA_EINVAL, "the model was fitted with a backbone of %d, %d and %d channels, %s has %d, %d and %d", m->c1, m->c2, m->c3,
-                         i->backbone, i->c1, i->c2, i->c3);
+        return mffa_fail(err, MFFA_EINVAL, "the model was fitted with a backbone of %d, %d and %d channels, %s has %d, %d and %d", m->c1,
+                         m->c2, m->c3, i->backbone, i->c1, i->c2, i->c3);
     if (i->blocks != m->profile.blocks)
-        return mffa_fail(err, MFFA_EINVAL, "the model was fitted with %d transformer blocks, the network has %d", m->profile.blocks, i->blocks);
+        return mffa_fail(err, MFFA_EINVAL, "the model was fitted with %d transformer blocks, the network has %d", m->profile.blocks,
+                         i->blocks);
     return MFFA_OK;
 }
 
@@ -68,7 +80,8 @@ static void buffers_done(buffers *b) {
 }
 
 static mffa_code buffers_init(const mffa_model *m, int64_t batch, buffers *b, mffa_err *err) {
-    size_t n = (size_t)batch, side = (size_t)m->profile.side, patches = n * (side / 8) * (side / 8), positions = n * (size_t)m->gaussian.positions;
+    size_t n = (size_t)batch, side = (size_t)m->profile.side, patches = n * (side / 8) * (side / 8),
+           positions = n * (size_t)m->gaussian.positions;
     *b = (buffers){.patches = mffa_alloc_array(patches, (size_t)m->bank.width * sizeof(float)),
                    .features = mffa_alloc_array(positions, (size_t)m->gaussian.channels * sizeof(float)),
                    .nns = mffa_alloc_array(patches, sizeof(float)),
@@ -116,7 +129,8 @@ static void most_and_mean(const float *map, int64_t n, float *most, float *mean)
 static mffa_code judge(const float *map, const float *nns, const float *gaussian, int side, mffa_score *out, mffa_err *err) {
     int64_t pixels = (int64_t)side * side, peak = 0;
     for (int64_t i = 0; i < pixels; i++) {
-        if (!isfinite(map[i])) return mffa_fail(err, MFFA_EINVAL, "the anomaly map holds %g: expected finite values (are the weights sane?)", (double)map[i]);
+        if (!isfinite(map[i]))
+            return mffa_fail(err, MFFA_EINVAL, "the anomaly map holds %g: expected finite values (are the weights sane?)", (double)map[i]);
         if (map[i] > map[peak]) peak = i;
     }
     *out = (mffa_score){.score = map[peak], .peak_x = (int)(peak % side), .peak_y = (int)(peak / side)};
@@ -125,27 +139,57 @@ static mffa_code judge(const float *map, const float *nns, const float *gaussian
     return MFFA_OK;
 }
 
-static mffa_code score_batch(const mffa_model *m, const mffa_network *net, mffa_maps which, const float *images, int64_t n, buffers *b, float *maps,
-                             mffa_score *scores, mffa_err *err) {
+/* The reference that the way over the device is measured with. */
+static mffa_code maps_on_host(const mffa_model *m, const mffa_network *net, mffa_maps which, const float *images, int64_t n, buffers *b,
+                              float *maps, mffa_err *err) {
     const mffa_device *d = mffa_network_device(net);
     int side = m->profile.side;
-    int64_t pixels = (int64_t)side * side;
     mffa_code rc = features(m, net, images, n, b, err);
     if (!rc) rc = mffa_bank_nearest(&m->bank, d, b->patches, n * (side / 8) * (side / 8), b->nns, err);
     if (!rc) rc = mffa_gaussian_distance(&m->gaussian, b->features, n, mffa_device_threads(d), b->gaussian, err);
-    if (!rc) rc = fuse(m, d, which, n, b, maps, err);
-    for (int64_t i = 0; !rc && i < n; i++) rc = judge(maps + i * pixels, b->maps + i * pixels, b->maps + (n + i) * pixels, side, &scores[i], err);
+    return rc ? rc : fuse(m, d, which, n, b, maps, err);
+}
+
+static mffa_code score_batch(const mffa_model *m, mffa_network *net, mffa_maps which, const float *images, int64_t n, buffers *b,
+                             float *maps, mffa_score *scores, mffa_err *err) {
+    int side = m->profile.side;
+    int64_t pixels = (int64_t)side * side;
+    mffa_code rc = mffa_network_on_device(net)
+                       ? mffa_model_maps_on_device(m, net, which, images, n, maps, b->maps, b->maps + n * pixels, err)
+                       : maps_on_host(m, net, which, images, n, b, maps, err);
+    for (int64_t i = 0; !rc && i < n; i++)
+        rc = judge(maps + i * pixels, b->maps + i * pixels, b->maps + (n + i) * pixels, side, &scores[i], err);
     return rc;
 }
 
-mffa_code mffa_model_score(const mffa_model *m, mffa_network *net, mffa_maps which, const float *images, int64_t n, float *maps, mffa_score *scores,
-                           mffa_err *err) {
-    MFFA_AUTO(buffers_done) buffers b = {0};
-    int64_t pixels = (int64_t)m->profile.side * m->profile.side, batch = mffa_network_describe(net)->batch;
-    if (batch > n) batch = n;
+mffa_code mffa_model_score(const mffa_model *m, mffa_network *net, mffa_maps which, const float *images, int64_t n, float *maps,
+                           mffa_score *scores, mffa_err *err) {
+    int64_t pixels = (int64_t)m->profile.side * m->profile.side;
     mffa_code rc = check_network(m, net, err);
-    if (!rc && n) rc = buffers_init(m, batch, &b, err);
-    for (int64_t i = 0; !rc && i < n; i += batch)
-        rc = score_batch(m, net, which, images + i * 3 * pixels, n - i < batch ? n - i : batch, &b, maps + i * pixels, scores + i, err);
+    for (int64_t i = 0; !rc && i < n;) {
+        MFFA_AUTO(buffers_done) buffers b = {0};
+        mffa_err why = {0};
+        int64_t batch = mffa_network_describe(net)->batch;
+        if (batch > n - i) batch = n - i;
+        rc = buffers_init(m, batch, &b, &why);
+        if (!rc) rc = score_batch(m, net, which, images + i * 3 * pixels, batch, &b, maps + i * pixels, scores + i, &why);
+        if (rc == MFFA_ENOMEM && batch > 1) { /* half as many may fit, now and for what follows */
+            mffa_network_shrink(net, (int)(batch / 2));
+            rc = MFFA_OK;
+            continue;
+        }
+        if (rc && err) *err = why;
+        i += batch;
+    }
     return rc;
+}
+
+int64_t mffa_model_score_bytes(const mffa_model *m, const mffa_network *net, int64_t batch) {
+    int64_t side = m->profile.side, pixels = side * side, patches = pixels / 64, positions = m->gaussian.positions;
+    int64_t pictures = batch * pixels * (3 * 4 + 4 + 1); /* with their maps and masks */
+    int64_t on_host = batch * 4 * (patches * (m->bank.width + 1) + positions * (m->gaussian.channels + 1) + 2 * pixels);
+    int64_t nearest = mffa_bank_nearest_bytes(&m->bank, batch * patches),
+            networks = mffa_network_bytes(net, batch, batch, (int)side, m->profile.grid);
+    int64_t weights = mffa_network_weights_bytes(net);
+    return mffa_with_slack(MFFA_LIBRARIES_BYTES + mffa_model_bytes(m) + pictures + on_host + (networks > weights + nearest ? networks : weights + nearest));
 }

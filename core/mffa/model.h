@@ -59,6 +59,9 @@ int64_t mffa_model_bank_rows(const mffa_model *m);
 int64_t mffa_model_train_images(const mffa_model *m);
 int64_t mffa_model_bytes(const mffa_model *m); /* of memory */
 
+/* Bytes that scoring `batch` pictures at once needs, model and network included. */
+int64_t mffa_model_score_bytes(const mffa_model *m, const mffa_network *net, int64_t batch);
+
 /* Per image, what the score came from. */
 typedef struct mffa_score {
     float score;                          /* max of the blurred map */
@@ -68,6 +71,7 @@ typedef struct mffa_score {
 } mffa_score;
 
 /* images [n, 3, S, S] float32 0..1 (borrowed), n any number; maps [n, S, S] (caller allocates), scores [n].
+ * When memory runs out the network's batch is halved, for good, and the work goes on; MFFA_ENOMEM when one picture is too much.
  * MFFA_EINVAL when the network's widths or blocks are not those that the model was fitted with, or a map is not finite. */
 MFFA_MUST_USE mffa_code mffa_model_score(const mffa_model *m, mffa_network *net, mffa_maps which, const float *images, int64_t n, float *maps,
                                          mffa_score *scores, mffa_err *err);

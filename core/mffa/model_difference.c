@@ -54,10 +54,12 @@ static mffa_model_part factors(const mffa_gaussian *stored, const mffa_gaussian 
 
 static mffa_code check(const mffa_model *a, const mffa_model *b, mffa_err *err) {
     if (a->train_images != b->train_images)
-        return mffa_fail(err, MFFA_EINVAL, "the model was fitted with %lld pictures, this data set gives %lld: name the one that it was fitted with",
+        return mffa_fail(err, MFFA_EINVAL,
+                         "the model was fitted with %lld pictures, this data set gives %lld: name the one that it was fitted with",
                          (long long)a->train_images, (long long)b->train_images);
     if (a->bank.rows != b->bank.rows)
-        return mffa_fail(err, MFFA_EINVAL, "the model's memory bank has %lld rows, computed again it has %lld", (long long)a->bank.rows, (long long)b->bank.rows);
+        return mffa_fail(err, MFFA_EINVAL, "the model's memory bank has %lld rows, computed again it has %lld", (long long)a->bank.rows,
+                         (long long)b->bank.rows);
     if (a->c2 != b->c2 || a->c3 != b->c3 || a->width != b->width || a->gaussian.channels != b->gaussian.channels ||
         a->gaussian.positions != b->gaussian.positions)
         return mffa_fail(err, MFFA_EINVAL, "the two models do not have the same channels");
@@ -70,14 +72,14 @@ mffa_code mffa_model_compare(const mffa_model *stored, const mffa_model *again, 
     if (rc) return rc;
     int64_t width = a->c2 + a->c3, features = a->gaussian.positions * a->gaussian.channels;
     *out = (mffa_model_difference){.parts = {
-        chosen_i64("lgffp.layer3_channels", a->layer3_channels, b->layer3_channels, a->width),
-        chosen_i64("gaussian.channels", a->gaussian_channels, b->gaussian_channels, a->gaussian.channels),
-        chosen_i32("memory_bank.origin", a->bank.origin, b->bank.origin, 2 * a->bank.rows),
-        floats("memory_bank.projection", a->projection, b->projection, MFFA_CORESET_WIDTH * width),
-        floats("memory_bank.features", a->bank.features, b->bank.features, a->bank.rows * width),
-        floats("gaussian.mean", a->gaussian.mean, b->gaussian.mean, features),
-        factors(&a->gaussian, &b->gaussian),
-    }};
+                                       chosen_i64("lgffp.layer3_channels", a->layer3_channels, b->layer3_channels, a->width),
+                                       chosen_i64("gaussian.channels", a->gaussian_channels, b->gaussian_channels, a->gaussian.channels),
+                                       chosen_i32("memory_bank.origin", a->bank.origin, b->bank.origin, 2 * a->bank.rows),
+                                       floats("memory_bank.projection", a->projection, b->projection, MFFA_CORESET_WIDTH * width),
+                                       floats("memory_bank.features", a->bank.features, b->bank.features, a->bank.rows * width),
+                                       floats("gaussian.mean", a->gaussian.mean, b->gaussian.mean, features),
+                                       factors(&a->gaussian, &b->gaussian),
+                                   }};
     for (int i = 0; i < MFFA_MODEL_PARTS; i++) {
         out->differing += out->parts[i].differing;
         if (!(out->parts[i].largest > out->largest)) continue;

@@ -15,9 +15,9 @@ typedef struct mffa_model_part {
 
 typedef struct mffa_model_difference { /* plain data */
     mffa_model_part parts[MFFA_MODEL_PARTS];
-    int64_t differing;  /* of all parts */
-    double largest;     /* of all parts */
-    const char *where;  /* the part that has it; NULL: nothing differs */
+    int64_t differing; /* of all parts */
+    double largest;    /* of all parts */
+    const char *where; /* the part that has it; NULL: nothing differs */
 } mffa_model_difference;
 
 /* The Gaussian's factors are compared as what they stand for, scale times integer. gaussian.scatter is not compared: the factors come

@@ -190,7 +190,7 @@ static mffa_code read_tensors(const reader *r, mffa_model *m) {
         if (e[i].place == (void *)&m->gaussian.scatter) continue; /* scoring has no use for it */
         void *data = mffa_alloc_array(t->bytes, 1);
         if (!data) return mffa_fail(r->err, MFFA_ENOMEM, "out of memory for tensor \"%s\" of \"%s\" (%zu bytes)", e[i].name, r->path, t->bytes);
-        memcpy(data, t->data, t->bytes);
+        mffa_safetensors_copy(r->f, t, data);
         memcpy(e[i].place, &data, sizeof data);
     }
     return MFFA_OK;
@@ -221,7 +221,7 @@ static mffa_code check_values(const reader *r, const mffa_model *m) {
 
 mffa_code mffa_model_open(const char *path, mffa_model **out, mffa_err *err) {
     MFFA_AUTO(mffa_safetensors_close_p) mffa_safetensors *f = NULL;
-    MFFA_AUTO(mffa_model_close_p) mffa_model *m = calloc(1, sizeof *m);
+    MFFA_AUTO(mffa_model_close_p) mffa_model *m = mffa_model_new();
     if (!m) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     mffa_code rc = mffa_safetensors_open(path, &f, err);
     if (rc) return rc;

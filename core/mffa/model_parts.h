@@ -8,6 +8,7 @@
 #include "core/mffa/model.h"
 
 struct mffa_model {
+    uint64_t serial; /* no other model of this process has it */
     mffa_profile profile;
     mffa_provenance from;
     int c1, c2, c3, width;
@@ -20,6 +21,17 @@ struct mffa_model {
 
 /* The model's LGFFP on a network. */
 mffa_lgffp mffa_model_lgffp(const mffa_model *m, const mffa_network *net);
+/* An empty one; NULL out of memory. */
+mffa_model *mffa_model_new(void);
+/* Maps of n pictures [n, side, side] each, computed on the network's device from beginning to end; n is at most the network's batch. */
+MFFA_MUST_USE mffa_code mffa_model_maps_on_device(const mffa_model *m, mffa_network *net, mffa_maps which, const float *images, int64_t n,
+                                                  float *maps, float *nns, float *gaussian, mffa_err *err);
+/* What is resident before a network is there: libtorch's code and its threads' pools, measured. */
+enum { MFFA_LIBRARIES_BYTES = 150 << 20 };
+
+/* What an allocator keeps between pieces: measured on fits and evaluations of both profiles. */
+static inline int64_t mffa_with_slack(int64_t bytes) { return bytes + bytes / 16; }
+
 /* Do the profile's numbers fit these widths? */
 MFFA_MUST_USE mffa_code mffa_model_check_widths(const mffa_model *m, mffa_err *err);
 

@@ -1,7 +1,5 @@
 #include "core/nn/linalg.h"
 
-#include <math.h>
-
 static mffa_code check_sizes(int64_t a, int64_t b, int64_t c, mffa_err *err) {
     int64_t product;
     if (a < 1 || b < 1 || c < 1 || __builtin_mul_overflow(a, b, &product) || __builtin_mul_overflow(product, c, &product) ||
@@ -56,47 +54,6 @@ void mffa_linalg_row_norms(const float *x, int64_t rows, int64_t k, float *out) 
         for (int64_t j = 0; j < k; j++) sum += (double)x[i * k + j] * x[i * k + j];
         out[i] = (float)sum;
     }
-}
-
-static float distance_of(const float *a, const float *b, int64_t k) {
-    double sum = 0;
-    for (int64_t j = 0; j < k; j++) {
-        double t = (double)a[j] - b[j];
-        sum += t * t;
-    }
-    return (float)sqrt(sum);
-}
-
-/* |b|^2 - 2ab for rows of A and all of B, then the lowest of each row. */
-static void nearest_block(mffa_scope *s, mffa_tensor *a, mffa_tensor *b, mffa_tensor *norms, int64_t *index, int64_t rows) {
-    int64_t n = mffa_tensor_size(b, 0);
-    mffa_scope *in = mffa_scope_nest(s);
-    mffa_tensor *grid = mffa_tensor_from(in, MFFA_F32, NULL, 2, (int64_t[]){rows, n});
-    mffa_gemm(in, grid, a, b, (mffa_gemm_how){.transpose_b = true, .alpha = -2});
-    mffa_tensor_read(in, mffa_argmin(in, mffa_add_in(in, grid, norms), 1), MFFA_I64, index, rows);
-    mffa_scope_close(in);
-}
-
-mffa_code mffa_linalg_nearest(const mffa_device *d, const float *a, int64_t m, const float *b, const float *b_norms, int64_t n, int64_t k,
-                              float *distance, int64_t *index, mffa_err *err) {
-    mffa_code rc = check_sizes(m, n, k, err);
-    if (rc) return rc;
-    enum { BLOCK_FLOATS = 1 << 24, BLOCK_ROWS = 1024 }; /* 64 MiB of distances at once, index of a block on the stack */
-    int64_t step = BLOCK_FLOATS / n < 1 ? 1 : BLOCK_FLOATS / n > BLOCK_ROWS ? BLOCK_ROWS : BLOCK_FLOATS / n, at[BLOCK_ROWS];
-    MFFA_AUTO(mffa_scope_close_p) mffa_scope *s = mffa_scope_open(d, MFFA_INFER);
-    mffa_tensor *tb = mffa_tensor_borrow(s, MFFA_F32, b, 2, (int64_t[]){n, k});
-    mffa_tensor *tn = mffa_tensor_borrow(s, MFFA_F32, b_norms, 1, &n);
-    for (int64_t i = 0; i < m && mffa_scope_ok(s); i += step) {
-        int64_t rows = m - i < step ? m - i : step;
-        mffa_tensor *ta = mffa_tensor_borrow(s, MFFA_F32, a + i * k, 2, (int64_t[]){rows, k});
-        nearest_block(s, ta, tb, tn, at, rows);
-        mffa_drop(ta);
-        for (int64_t r = 0; r < rows && mffa_scope_ok(s); r++) {
-            distance[i + r] = distance_of(a + (i + r) * k, b + at[r] * k, k);
-            if (index) index[i + r] = at[r];
-        }
-    }
-    return mffa_scope_check(s, err);
 }
 
 mffa_code mffa_linalg_cholesky(const mffa_device *d, double *a, int64_t batch, int64_t k, mffa_err *err) {

@@ -17,12 +17,6 @@ MFFA_MUST_USE mffa_code mffa_linalg_gram(const mffa_device *d, const float *x, i
                                          float *out, mffa_err *err);
 MFFA_MUST_USE mffa_code mffa_linalg_gram_f64(const mffa_device *d, const double *x, int64_t batch, int64_t n, int64_t k, double alpha,
                                              double beta, double *out, mffa_err *err);
-/* Nearest row of B[n, k] for each row of A[m, k], Euclidean: distance[m] and, when index is not NULL, index[m] (lowest of equals).
- * |a|^2 + |b|^2 - 2ab finds the neighbour, the distance is then taken from the difference itself, so that equal rows give exactly 0.
- * b_norms[n]: squared lengths of B's rows, from mffa_linalg_row_norms, so that a bank's are computed once. Blocked: at most 64 MiB
- * beyond the arrays. */
-MFFA_MUST_USE mffa_code mffa_linalg_nearest(const mffa_device *d, const float *a, int64_t m, const float *b, const float *b_norms, int64_t n,
-                                            int64_t k, float *distance, int64_t *index, mffa_err *err);
 void mffa_linalg_row_norms(const float *x, int64_t rows, int64_t k, float *out); /* squared lengths, summed in double */
 
 /* In place, batch of [k, k]: a becomes its lower Cholesky factor (upper part zero). MFFA_EINVAL names the first matrix that is not

@@ -6,6 +6,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <unistd.h>
 #include "core/base/json.h"
 
 _Static_assert(__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__, "tensor bytes are used as they lie in the file");
@@ -224,6 +225,23 @@ void mffa_safetensors_close(mffa_safetensors *f) {
     free(f->sorted);
     free(f->what);
     free(f);
+}
+
+/* Whole pages inside these bytes of the mapped file. */
+static void release(const mffa_safetensors *f, const char *at, size_t bytes) {
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)at + page - 1) / page * page, to = ((uintptr_t)at + bytes) / page * page;
+    if (f->map && to > from) (void)madvise((char *)f->map + (from - (uintptr_t)f->map), to - from, MADV_DONTNEED);
+}
+
+void mffa_safetensors_release(const mffa_safetensors *f, const mffa_st_tensor *t) { release(f, t->data, t->bytes); }
+
+void mffa_safetensors_copy(const mffa_safetensors *f, const mffa_st_tensor *t, void *out) {
+    enum { PIECE = 16 << 20 };
+    for (size_t at = 0; at < t->bytes; at += PIECE) {
+        size_t n = t->bytes - at < PIECE ? t->bytes - at : PIECE;
+        memcpy((char *)out + at, (const char *)t->data + at, n);
+        release(f, (const char *)t->data + at, n);
+    }
 }
 
 size_t mffa_safetensors_count(const mffa_safetensors *f) { return f->count; }

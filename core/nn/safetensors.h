@@ -41,6 +41,11 @@ size_t mffa_safetensors_count(const mffa_safetensors *f);
 const mffa_st_tensor *mffa_safetensors_at(const mffa_safetensors *f, size_t i); /* in file order */
 const mffa_st_tensor *mffa_safetensors_find(const mffa_safetensors *f, const char *name); /* NULL if absent */
 const char *mffa_safetensors_meta(const mffa_safetensors *f, const char *key);  /* __metadata__ text; NULL if absent */
+/* Copy t->bytes bytes to out. Pieces that are copied leave memory (they come back from the file when asked for), so a large tensor is not
+ * there twice. */
+void mffa_safetensors_copy(const mffa_safetensors *f, const mffa_st_tensor *t, void *out);
+/* The same for a tensor that was read otherwise. */
+void mffa_safetensors_release(const mffa_safetensors *f, const mffa_st_tensor *t);
 /* Copy as float32, from F32, F16, BF16 or F64; out has t->count elements. MFFA_EINVAL names tensor and type otherwise. */
 MFFA_MUST_USE mffa_code mffa_safetensors_floats(const mffa_st_tensor *t, float *out, mffa_err *err);
 

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
+#include <limits>
 #include <memory>
 #include <new>
 #include <string>
@@ -31,18 +32,22 @@
 #include <ATen/ops/empty.h>
 #include <ATen/ops/eye.h>
 #include <ATen/ops/from_blob.h>
+#include <ATen/ops/full.h>
 #include <ATen/ops/gelu.h>
 #include <ATen/ops/index_select.h>
 #include <ATen/ops/layer_norm.h>
 #include <ATen/ops/linalg_cholesky_ex.h>
 #include <ATen/ops/linalg_solve_triangular.h>
+#include <ATen/ops/le.h>
 #include <ATen/ops/linear.h>
 #include <ATen/ops/matmul.h>
 #include <ATen/ops/max_pool2d.h>
 #include <ATen/ops/mean.h>
 #include <ATen/ops/mul.h>
+#include <ATen/ops/nonzero.h>
 #include <ATen/ops/relu.h>
 #include <ATen/ops/replication_pad2d.h>
+#include <ATen/ops/scatter_reduce.h>
 #include <ATen/ops/softmax.h>
 #include <ATen/ops/sqrt.h>
 #include <ATen/ops/sub.h>
@@ -156,9 +161,10 @@ at::ScalarType type_of(mffa_dtype t) {
     case MFFA_F32: return at::kFloat;
     case MFFA_F64: return at::kDouble;
     case MFFA_I64: return at::kLong;
+    case MFFA_I16: return at::kShort;
     case MFFA_F16: return at::kHalf;
     case MFFA_BF16: return at::kBFloat16;
-    default: throw Refusal{MFFA_EINVAL, "tensors of type number " + std::to_string(t) + " are not supported: F32, F64, I64, F16 or BF16"};
+    default: throw Refusal{MFFA_EINVAL, "tensors of type number " + std::to_string(t) + " are not supported: F32, F64, I64, I16, F16 or BF16"};
     }
 }
 
@@ -241,6 +247,15 @@ void mffa_device_close(mffa_device *d) { delete d; }
 const char *mffa_device_name(const mffa_device *d) { return d->name.c_str(); }
 const char *mffa_device_precision(const mffa_device *d) { return d->precision.c_str(); }
 int mffa_device_threads(const mffa_device *d) { return d->threads; }
+bool mffa_device_is_gpu(const mffa_device *d) { return d->at.is_cuda(); }
+
+bool mffa_device_works(const mffa_device *d) {
+    try {
+        return at::full({1}, 2, at::TensorOptions(d->at)).add_(1).to(at::kCPU).item<float>() == 3;
+    } catch (...) {
+        return false;
+    }
+}
 
 // ---- scopes ----
 
@@ -382,6 +397,10 @@ mffa_tensor *mffa_index_select(mffa_scope *s, mffa_tensor *x, int axis, const in
     });
 }
 
+mffa_tensor *mffa_take(mffa_scope *s, mffa_tensor *x, int axis, mffa_tensor *index) {
+    return op(s, "take", [&] { return at::index_select(in(x), axis, in(index)); });
+}
+
 void mffa_copy_into(mffa_scope *s, mffa_tensor *dst, int axis, int64_t start, mffa_tensor *src) {
     act(s, "copy_into", [&] { in(dst).narrow(axis, start, in(src).size(axis)).copy_(in(src)); });
 }
@@ -450,6 +469,15 @@ mffa_tensor *mffa_argmax(mffa_scope *s, mffa_tensor *x, int axis) {
 }
 mffa_tensor *mffa_argmin(mffa_scope *s, mffa_tensor *x, int axis) {
     return op(s, "argmin", [&] { return at::argmin(in(x), axis); });
+}
+
+mffa_tensor *mffa_at_most(mffa_scope *s, mffa_tensor *values, mffa_tensor *bound) {
+    return op(s, "at_most", [&] { return at::nonzero(at::le(in(values), in(bound).unsqueeze(1))); });
+}
+mffa_tensor *mffa_least_of(mffa_scope *s, int64_t n, mffa_tensor *index, mffa_tensor *values) {
+    return op(s, "least_of", [&] {
+        return at::full({n}, std::numeric_limits<double>::infinity(), in(values).options()).scatter_reduce(0, in(index), in(values), "amin");
+    });
 }
 
 // ---- networks ----

@@ -44,6 +44,9 @@ static inline void mffa_device_close_p(mffa_device **d) { mffa_device_close(*d);
 const char *mffa_device_name(const mffa_device *d);      /* "cpu", "cuda:0" */
 const char *mffa_device_precision(const mffa_device *d); /* "fp32", "tf32", "bf16" */
 int mffa_device_threads(const mffa_device *d);
+bool mffa_device_is_gpu(const mffa_device *d);
+/* Whether the device still answers. After some failures a GPU refuses everything until its process ends. */
+bool mffa_device_works(const mffa_device *d);
 
 /* ---- scopes ---- */
 
@@ -76,7 +79,7 @@ size_t mffa_scope_tensors(const mffa_scope *s); /* how many it owns now: for tes
 
 enum { MFFA_MAX_RANK = 8 };
 
-/* Types: F32, F64, I64, F16, BF16. data [shape] row-major is copied; NULL data gives zeros. */
+/* Types: F32, F64, I64, I16, F16, BF16. data [shape] row-major is copied; NULL data gives zeros. */
 mffa_tensor *mffa_tensor_from(mffa_scope *s, mffa_dtype dtype, const void *data, int rank, const int64_t *shape);
 /* On the CPU a view of data, which must stay valid and unchanged as long as the tensor and its views live; on a GPU a copy. */
 mffa_tensor *mffa_tensor_borrow(mffa_scope *s, mffa_dtype dtype, const void *data, int rank, const int64_t *shape);
@@ -99,6 +102,7 @@ mffa_tensor *mffa_contiguous(mffa_scope *s, mffa_tensor *x);
 /* Copies. */
 mffa_tensor *mffa_cat(mffa_scope *s, mffa_tensor *const *parts, int n, int axis);
 mffa_tensor *mffa_index_select(mffa_scope *s, mffa_tensor *x, int axis, const int64_t *index, int64_t n); /* index on the host, range-checked */
+mffa_tensor *mffa_take(mffa_scope *s, mffa_tensor *x, int axis, mffa_tensor *index /* I64 [n], not range-checked */);
 /* Write src over part of dst, in place: rows start.. of axis. */
 void mffa_copy_into(mffa_scope *s, mffa_tensor *dst, int axis, int64_t start, mffa_tensor *src);
 
@@ -127,6 +131,11 @@ mffa_tensor *mffa_max(mffa_scope *s, mffa_tensor *x, int axis);
 mffa_tensor *mffa_min(mffa_scope *s, mffa_tensor *x, int axis);
 mffa_tensor *mffa_argmax(mffa_scope *s, mffa_tensor *x, int axis); /* I64; the first of equals */
 mffa_tensor *mffa_argmin(mffa_scope *s, mffa_tensor *x, int axis);
+
+/* Where values [n, m] are at most their row's bound [n]: I64 [k, 2], row and column, in that order. Waits for the device. */
+mffa_tensor *mffa_at_most(mffa_scope *s, mffa_tensor *values, mffa_tensor *bound);
+/* [n]: the least of values [k] with that index (I64 [k], 0..n-1); infinity where there is none. */
+mffa_tensor *mffa_least_of(mffa_scope *s, int64_t n, mffa_tensor *index, mffa_tensor *values);
 
 /* ---- networks ---- */
 

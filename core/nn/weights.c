@@ -59,6 +59,7 @@ mffa_tensor *mffa_weights_get(mffa_scope *s, const mffa_weights *w, const char *
         return NULL;
     }
     mffa_tensor *raw = mffa_tensor_from(s, t->dtype, t->data, rank, shape);
+    mffa_safetensors_release(w->file, t);
     if (t->dtype == MFFA_F32) return raw;
     mffa_tensor *wide = mffa_cast(s, raw, MFFA_F32);
     mffa_drop(raw);

@@ -55,9 +55,13 @@ static mffa_code output_of_job(mffa_queue *q, const char *id, char **out, mffa_e
 }
 
 static mffa_code read_words(const mffa_command *c, request *r, mffa_err *err) {
-    if (c->count < 1) return mffa_fail(err, MFFA_EINVAL, "verify needs a model: mffactl verify MODEL --data DIR [--weights DIR] [--output DIR]");
+    if (c->count < 1)
+        return mffa_fail(err, MFFA_EINVAL, "verify needs a model: mffactl verify MODEL --data DIR [--weights DIR] [--output DIR]");
     r->model = c->words[0];
-    const struct { const char *name; char **at; } options[] = {{"data", &r->dataset}, {"weights", &r->weights}, {"output", &r->output}};
+    const struct {
+        const char *name;
+        char **at;
+    } options[] = {{"data", &r->dataset}, {"weights", &r->weights}, {"output", &r->output}};
     for (int i = 1; i < c->count; i += 2) {
         size_t k = 0;
         while (k < MFFA_COUNT(options) && strcmp(options[k].name, c->words[i]) != 0) k++;
@@ -112,7 +116,8 @@ static mffa_code report(const mffa_json *summary, mffa_err *err) {
     double largest = mffa_json_num(mffa_json_get(summary, "largest_difference"), INFINITY);
     for (size_t i = 0; i < mffa_json_size(list); i++) {
         const mffa_json *part = mffa_json_at(list, i);
-        printf("%-24s  %10lld values differ", mffa_json_text(mffa_json_get(part, "part"), ""), (long long)mffa_json_int(mffa_json_get(part, "differing"), -1));
+        printf("%-24s  %10lld values differ", mffa_json_text(mffa_json_get(part, "part"), ""),
+               (long long)mffa_json_int(mffa_json_get(part, "differing"), -1));
         if (!mffa_json_bool(mffa_json_get(part, "chosen"), false))
             printf(", at most by %.3g of the largest value", mffa_json_num(mffa_json_get(part, "largest"), INFINITY));
         puts("");

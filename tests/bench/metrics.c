@@ -87,8 +87,10 @@ int main(int argc, char **argv) {
     if (run(pictures, (int)side, memory, argv[4], &c, &f, &err)) return fprintf(stderr, "bench_metrics: %s\n", err.msg), 1;
     figures_by_level(&c, &auroc, &aupro);
     double seconds = (double)(mffa_now_ms() - began) / 1000;
-    printf("%lld pictures of %lld x %lld, %.0f million pixels: %.1f s, %lld MiB for the pixels, peak memory %.0f MiB\n", (long long)pictures,
-           (long long)side, (long long)side, (double)(pictures * side * side) / 1e6, seconds, (long long)(memory >> 20), (double)peak_bytes() / 1048576);
-    printf("pixel AUROC %.12f, by counting levels %.12f\nAUPRO       %.12f, by counting levels %.12f\n", f.pixel_auroc.value, auroc, f.aupro.value, aupro);
+    printf("%lld pictures of %lld x %lld, %.0f million pixels: %.1f s, %lld MiB for the pixels, peak memory %.0f MiB\n",
+           (long long)pictures, (long long)side, (long long)side, (double)(pictures * side * side) / 1e6, seconds,
+           (long long)(memory >> 20), (double)peak_bytes() / 1048576);
+    printf("pixel AUROC %.12f, by counting levels %.12f\nAUPRO       %.12f, by counting levels %.12f\n", f.pixel_auroc.value, auroc,
+           f.aupro.value, aupro);
     return fabs(f.pixel_auroc.value - auroc) < 1e-12 && fabs(f.aupro.value - aupro) < 1e-9 ? 0 : 1;
 }

@@ -1,4 +1,4 @@
-#include "core/mffa/gaussian.h"
+#include "core/mffa/gaussian_device.h"
 
 #include <math.h>
 #include "core/base/rng.h"
@@ -66,6 +66,78 @@ static void agrees_with_numpy_in_double_at(const char *file, bool keep) {
     }
     free(train), free(test), free(want), free(got);
     mffa_safetensors_close(f);
+}
+
+/* The same sums and distances as tensor operations. */
+static mffa_gaussian fitted_on_device(const float *x, int64_t n, int64_t p, int64_t d, int64_t batch, double lambda) {
+    mffa_err err = {0};
+    mffa_gaussian_growing *growing = NULL;
+    mffa_gaussian_sums *s = NULL;
+    mffa_gaussian g = {0};
+    mffa_rng r;
+    mffa_rng_init(&r, 1, 1);
+    assert_ok(mffa_gaussian_growing_open(device, p, d, &growing, &err));
+    for (int64_t i = 0; i < n; i += batch) {
+        mffa_scope *scope = mffa_scope_open(device, MFFA_INFER);
+        int64_t k = n - i < batch ? n - i : batch;
+        assert_ok(mffa_gaussian_growing_add(growing, mffa_tensor_from(scope, MFFA_F32, x + i * p * d, 3, (int64_t[]){k, p, d}), &err));
+        mffa_scope_close(scope);
+    }
+    assert_ok(mffa_gaussian_growing_sums(growing, 2, &s, &err));
+    mffa_gaussian_growing_close(growing);
+    assert_ok(mffa_gaussian_finish(&s, device, lambda, true, r, NULL, &g, &err));
+    return g;
+}
+
+static void distances_on_device(const mffa_gaussian *g, const float *x, int64_t n, float *out) {
+    mffa_err err = {0};
+    mffa_scope *s = mffa_scope_open(device, MFFA_INFER);
+    mffa_gaussian_tensors t = mffa_gaussian_upload(s, g);
+    mffa_tensor *features = mffa_tensor_from(s, MFFA_F32, x, 3, (int64_t[]){n, g->positions, g->channels});
+    mffa_tensor_read(s, mffa_gaussian_distance_on(s, &t, features), MFFA_F32, out, n * g->positions);
+    assert_ok(mffa_scope_check(s, &err));
+    mffa_scope_close(s);
+}
+
+static void largest(const char *what, const float *got, const float *want, int64_t n, double bound) {
+    double difference = 0, most = 0;
+    for (int64_t i = 0; i < n; i++) {
+        difference = fmax(difference, fabs((double)got[i] - want[i]));
+        most = fmax(most, fabs((double)want[i]));
+    }
+    if (!(difference <= bound * most)) fail_msg("%s is off by %g of its maximum, at most %g is allowed", what, difference / most, bound);
+}
+
+static void tensor_operations_give_the_same(void **state) {
+    (void)state;
+    enum { N = 23, P = 7, D = 33, TESTS = 5 };
+    mffa_err err = {0};
+    float *x = malloc((N + TESTS) * P * D * sizeof *x), want[TESTS * P], got[TESTS * P];
+    mffa_rng r;
+    mffa_rng_init(&r, 5, 0);
+    for (int i = 0; i < (N + TESTS) * P * D; i++) x[i] = (float)(3 + i % D + mffa_rng_normal(&r));
+    mffa_gaussian host = fitted(x, N, P, D, 8, 0.01, true), on = fitted_on_device(x, N, P, D, 6, 0.01);
+    largest("mean", on.mean, host.mean, P * D, 1e-6);
+    largest("scatter", on.scatter, host.scatter, P * mffa_packed(D), 1e-5);
+    assert_int_equal(on.images, N);
+    assert_float_equal(on.worst_error, host.worst_error, 1e-4);
+    assert_ok(mffa_gaussian_distance(&host, x + N * P * D, TESTS, 2, want, &err));
+    distances_on_device(&host, x + N * P * D, TESTS, got);
+    largest("distance", got, want, TESTS * P, 1e-5);
+    mffa_gaussian_done(&host), mffa_gaussian_done(&on);
+    free(x);
+}
+
+static void a_feature_that_is_not_finite_is_refused_on_a_device_too(void **state) {
+    (void)state;
+    mffa_err err = {0};
+    mffa_gaussian_growing *g = NULL;
+    float x[4] = {1, 2, INFINITY, 4};
+    MFFA_AUTO(mffa_scope_close_p) mffa_scope *s = mffa_scope_open(device, MFFA_INFER);
+    assert_ok(mffa_gaussian_growing_open(device, 2, 2, &g, &err));
+    assert_int_equal(mffa_gaussian_growing_add(g, mffa_tensor_from(s, MFFA_F32, x, 3, (int64_t[]){1, 2, 2}), &err), MFFA_EINVAL);
+    assert_string_equal(err.msg, "a feature is not finite: expected finite values (are the weights sane?)");
+    mffa_gaussian_growing_close(g);
 }
 
 static void agrees_with_numpy_in_double(void **state) {
@@ -137,6 +209,8 @@ static void the_paper_s_size_is_stored_in_26_percent(void **state) {
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(agrees_with_numpy_in_double),
+        cmocka_unit_test(tensor_operations_give_the_same),
+        cmocka_unit_test(a_feature_that_is_not_finite_is_refused_on_a_device_too),
         cmocka_unit_test(sums_are_safe_far_from_zero_and_keep_mean_and_scatter),
         cmocka_unit_test(constant_features_leave_lambda_alone),
         cmocka_unit_test(one_picture_is_refused_and_so_is_what_is_not_finite),

@@ -25,7 +25,7 @@ static void nearest_is_exact_around(double centre, double spread) {
     mffa_err err = {0};
     mffa_bank b = {0};
     mffa_rng r;
-    float x[N * WIDTH], got[N];
+    float x[N * WIDTH], got[N], as_tensors[N];
     mffa_rng_init(&r, 8, 0);
     assert_ok(mffa_bank_init(&b, M, WIDTH, &err));
     for (int i = 0; i < M * WIDTH; i++) b.features[i] = (float)(centre + spread * mffa_rng_normal(&r));
@@ -33,6 +33,12 @@ static void nearest_is_exact_around(double centre, double spread) {
     memcpy(x + 5 * WIDTH, b.features + 17 * WIDTH, WIDTH * sizeof *x); /* seen before */
     mffa_bank_seal(&b);
     assert_ok(mffa_bank_nearest(&b, device, x, N, got, &err));
+    MFFA_AUTO(mffa_scope_close_p) mffa_scope *s = mffa_scope_open(device, MFFA_INFER);
+    mffa_bank_tensors tensors = mffa_bank_upload(s, &b);
+    mffa_tensor *patches = mffa_tensor_from(s, MFFA_F32, x, 2, (int64_t[]){N, WIDTH});
+    mffa_tensor_read(s, mffa_bank_nearest_on(s, &tensors, patches), MFFA_F32, as_tensors, N);
+    assert_ok(mffa_scope_check(s, &err));
+    assert_memory_equal(as_tensors, got, sizeof got);
     for (int i = 0; i < N; i++) {
         double least = INFINITY;
         for (int j = 0; j < M; j++) {

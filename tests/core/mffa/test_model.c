@@ -3,6 +3,7 @@
 #include "core/mffa/model_difference.h"
 
 #include <math.h>
+#include <sys/resource.h>
 #include <unistd.h>
 #include "core/mffa/model_parts.h"
 #include "core/nn/safetensors.h"
@@ -49,11 +50,13 @@ static mffa_code load(void *ctx, int64_t i, int side, float *out, mffa_err *err)
     return MFFA_OK;
 }
 
+static bool as_on_gpu; /* the next network computes everything as tensor operations */
+
 static mffa_network *network(int blocks, int batch) {
     mffa_err err = {0};
     mffa_network *n = NULL;
     mffa_network_files files = {MFFA_TEST_GOLDEN "/mffa/tiny_backbone.safetensors", MFFA_TEST_GOLDEN "/mffa/tiny_transformer.safetensors"};
-    assert_ok(mffa_network_open(&files, blocks, &(mffa_network_options){"cpu", "fp32", 2, batch}, &n, &err));
+    assert_ok(mffa_network_open(&files, blocks, &(mffa_network_options){"cpu", "fp32", 2, batch, as_on_gpu}, &n, &err));
     return n;
 }
 
@@ -136,6 +139,76 @@ static void scores_what_independent_code_scores(void **state) {
     assert_ok(mffa_model_score(m, net, MFFA_MAPS_GAUSSIAN, pictures + TRAIN * PICTURE, TEST, maps, scores, &err));
     near("Gaussian map", maps, "gaussian", 1e-4);
     assert_float_equal(scores[1].gaussian_max, scores[1].score, 0);
+    mffa_model_close(m);
+    mffa_network_close(net);
+}
+
+static int on_device(void **state) {
+    (void)state;
+    as_on_gpu = true;
+    return 0;
+}
+
+static int on_host(void **state) {
+    (void)state;
+    as_on_gpu = false;
+    return 0;
+}
+
+static void one_network_scores_with_several_models_in_turn(void **state) {
+    (void)state;
+    mffa_err err = {0};
+    mffa_network *net = network(2, 2);
+    mffa_profile p = profile(), q = profile();
+    q.seed++;
+    list l = {.skip = -1};
+    mffa_model *a = fitted(net, &p, &l, TRAIN), *b = fitted(net, &q, &l, TRAIN);
+    static float first[TEST * PIXELS], other[TEST * PIXELS], again[TEST * PIXELS];
+    mffa_score scores[TEST];
+    assert_ok(mffa_model_score(a, net, MFFA_MAPS_PRODUCT, pictures + TRAIN * PICTURE, TEST, first, scores, &err));
+    assert_ok(mffa_model_score(b, net, MFFA_MAPS_PRODUCT, pictures + TRAIN * PICTURE, TEST, other, scores, &err));
+    assert_ok(mffa_model_score(a, net, MFFA_MAPS_PRODUCT, pictures + TRAIN * PICTURE, TEST, again, scores, &err));
+    assert_memory_equal(again, first, sizeof first);
+    assert_memory_not_equal(other, first, sizeof first);
+    mffa_model_close(a), mffa_model_close(b);
+    mffa_network_close(net);
+}
+
+/* Lets this process have `more` bytes of address space beyond what it has; returns what it was allowed before. */
+static struct rlimit limit_memory(rlim_t more) {
+    struct rlimit before, now;
+    unsigned long long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+    assert_non_null(f);
+    assert_int_equal(fscanf(f, "%llu", &pages), 1);
+    fclose(f);
+    assert_int_equal(getrlimit(RLIMIT_AS, &before), 0);
+    now = before;
+    now.rlim_cur = (rlim_t)pages * (rlim_t)sysconf(_SC_PAGESIZE) + more;
+    assert_int_equal(setrlimit(RLIMIT_AS, &now), 0);
+    return before;
+}
+
+static void when_memory_runs_out_half_as_many_pass_at_once(void **state) {
+    (void)state;
+    enum { MANY = 256 };
+    mffa_err err = {0};
+    mffa_network *net = network(2, MANY);
+    mffa_profile p = profile();
+    list l = {.skip = -1};
+    mffa_model *m = fitted(net, &p, &l, TRAIN);
+    static float images[MANY * PICTURE], want[MANY * PIXELS], got[MANY * PIXELS];
+    static mffa_score scores[MANY];
+    for (int i = 0; i < MANY; i++) memcpy(images + i * PICTURE, pictures + i % (TRAIN + TEST) * PICTURE, PICTURE * sizeof *images);
+    assert_ok(mffa_model_score(m, net, MFFA_MAPS_PRODUCT, images, MANY, want, scores, &err));
+    assert_int_equal(mffa_network_describe(net)->batch, MANY);
+    struct rlimit before = limit_memory(20 << 20); /* the first convolution's output alone has 64 MiB, BatchNorm's as much again */
+    mffa_code rc = mffa_model_score(m, net, MFFA_MAPS_PRODUCT, images, MANY, got, scores, &err);
+    assert_int_equal(setrlimit(RLIMIT_AS, &before), 0);
+    if (rc) fail_msg("%s", err.msg);
+    assert_in_range(mffa_network_describe(net)->batch, 1, MANY / 2);
+    for (int i = 0; i < MANY * PIXELS; i++)
+        if (fabsf(got[i] - want[i]) > 1e-4f * (1 + want[i])) fail_msg("pixel %d is %g, expected %g", i, (double)got[i], (double)want[i]);
     mffa_model_close(m);
     mffa_network_close(net);
 }
@@ -343,12 +416,12 @@ static void a_pair_that_does_not_fit_is_refused_with_what_would(void **state) {
     mffa_err err = {0};
     mffa_network *n = NULL;
     mffa_network_files wrong = {MFFA_TEST_GOLDEN "/mffa/tiny_transformer.safetensors", NULL};
-    assert_int_equal(mffa_network_open(&wrong, 0, &(mffa_network_options){"cpu", "fp32", 1, 1}, &n, &err), MFFA_EINVAL);
+    assert_int_equal(mffa_network_open(&wrong, 0, &(mffa_network_options){"cpu", "fp32", 1, 1, false}, &n, &err), MFFA_EINVAL);
     assert_non_null(strstr(err.msg, "a backbone is wanted"));
     mffa_network_files missing = {MFFA_TEST_GOLDEN "/mffa/tiny_backbone.safetensors", NULL};
-    assert_int_equal(mffa_network_open(&missing, 3, &(mffa_network_options){"cpu", "fp32", 1, 1}, &n, &err), MFFA_EINVAL);
+    assert_int_equal(mffa_network_open(&missing, 3, &(mffa_network_options){"cpu", "fp32", 1, 1, false}, &n, &err), MFFA_EINVAL);
     assert_string_equal(err.msg, "3 transformer blocks but no transformer: give CaiT weights or blocks 0");
-    assert_int_equal(mffa_network_open(&missing, 0, &(mffa_network_options){"cpu", "fp32", 1, 0}, &n, &err), MFFA_EINVAL);
+    assert_int_equal(mffa_network_open(&missing, 0, &(mffa_network_options){"cpu", "fp32", 1, 0, false}, &n, &err), MFFA_EINVAL);
     assert_string_equal(err.msg, "batch is 0: expected 1 to 1024");
     static const float zeros[64];
     MFFA_AUTO(mffa_st_writer_close_p) mffa_st_writer *w = NULL;
@@ -360,7 +433,7 @@ static void a_pair_that_does_not_fit_is_refused_with_what_would(void **state) {
     for (int i = 0; i < (16 + 768 + 8) / 8; i++) assert_ok(mffa_st_writer_put(w, zeros, 8 * sizeof *zeros, &err));
     assert_ok(mffa_st_writer_finish(w, &err));
     mffa_network_files pair = {MFFA_TEST_GOLDEN "/mffa/tiny_backbone.safetensors", path};
-    assert_int_equal(mffa_network_open(&pair, 1, &(mffa_network_options){"cpu", "fp32", 1, 1}, &n, &err), MFFA_EINVAL);
+    assert_int_equal(mffa_network_open(&pair, 1, &(mffa_network_options){"cpu", "fp32", 1, 1, false}, &n, &err), MFFA_EINVAL);
     assert_string_equal(err.msg, "basic resnet 1-1-1 (8 + 16 channels) and a transformer 768 wide do not fit: C1 + C2 must equal the width; for "
                                  "this backbone: none of timm's CaiTs, for this transformer: ResNet 50, 101, wide 50 or wide 101");
     unlink(path);
@@ -370,6 +443,10 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(fits_what_independent_code_fits),
         cmocka_unit_test(scores_what_independent_code_scores),
+        cmocka_unit_test(when_memory_runs_out_half_as_many_pass_at_once),
+        cmocka_unit_test_setup_teardown(fits_what_independent_code_fits, on_device, on_host),
+        cmocka_unit_test_setup_teardown(scores_what_independent_code_scores, on_device, on_host),
+        cmocka_unit_test_setup_teardown(one_network_scores_with_several_models_in_turn, on_device, on_host),
         cmocka_unit_test(a_comparison_names_the_part_that_differs),
         cmocka_unit_test(a_model_read_back_scores_bit_for_bit_the_same),
         cmocka_unit_test(pictures_left_out_change_nothing_but_their_index),

@@ -12,7 +12,7 @@ enum { SIDE = 64, PICTURES = 7, BATCH = 3 };
 #define THREE MFFA_TEST_GOLDEN "/mffa/tiny_backbone.safetensors" /* stops after layer3 */
 #define FOUR MFFA_TEST_GOLDEN "/mffa/psg_backbone.safetensors"   /* layer4, prefix, classifier, counters */
 
-static mffa_network_options options = {"cpu", "fp32", 1, 1}; /* one thread: networks this small gain nothing from more */
+static mffa_network_options options = {"cpu", "fp32", 1, 1, false}; /* one thread: networks this small gain nothing from more */
 static char folder[] = "/tmp/mffa-psg-XXXXXX", checkpoint[64], tuned[64], again[64];
 
 static int make_folder(void **state) {
