@@ -150,6 +150,11 @@ static mffa_code file_remove(mffa_store *store, const char *key, mffa_err *err) 
     return MFFA_OK;
 }
 
+static mffa_code file_presign(mffa_store *s, const char *key, int64_t expires_s, mffa_buf *out, mffa_err *err) {
+    (void)expires_s, (void)out;
+    return mffa_fail(err, MFFA_EUNSUPPORTED, "\"%s/%s\" cannot be presigned: only s3:// can", s->url, key);
+}
+
 static void file_close(mffa_store *store) {
     mffa_file_store *s = mffa_file_store_of(store);
     free(s->root);
@@ -157,8 +162,8 @@ static void file_close(mffa_store *store) {
 }
 
 mffa_code mffa_file_store_open(const mffa_url *url, mffa_store **out, mffa_err *err) {
-    static const mffa_store_ops ops = {mffa_file_list, file_head,   file_get,   file_local, mffa_file_put, mffa_file_put_file,
-                                       file_remove,    mffa_file_remove_all, file_close};
+    static const mffa_store_ops ops = {mffa_file_list,     file_head,   file_get,             file_local,   mffa_file_put,
+                                       mffa_file_put_file, file_remove, mffa_file_remove_all, file_presign, file_close};
     mffa_file_store *s = calloc(1, sizeof *s);
     char *root = strdup(url->path);
     if (!s || !root) {

@@ -5,8 +5,7 @@
 
 static mffa_code open_kind(const mffa_url *url, mffa_store **out, mffa_err *err) {
     if (url->scheme == MFFA_FILE) return mffa_file_store_open(url, out, err);
-    return mffa_fail(err, MFFA_EUNSUPPORTED, "\"s3://%s/%s\": this build has no S3 storage; use file:///absolute/path", url->bucket,
-                     url->path);
+    return mffa_s3_store_open(url, out, err);
 }
 
 static char *without_trailing_slash(const char *url) {
@@ -89,4 +88,9 @@ mffa_code mffa_store_delete_all(mffa_store *s, const char *under, mffa_err *err)
     if (!*under) return mffa_fail(err, MFFA_EINVAL, "\"%s\": deleting everything needs a prefix", s->url);
     mffa_code rc = check_under(s, under, err);
     return rc ? rc : s->ops->remove_all(s, under, err);
+}
+
+mffa_code mffa_store_presign(mffa_store *s, const char *key, int64_t expires_s, mffa_buf *out, mffa_err *err) {
+    mffa_code rc = check_key(s, key, err);
+    return rc ? rc : s->ops->presign(s, key, expires_s, out, err);
 }

@@ -7,12 +7,18 @@
 
 #include <stdint.h>
 #include "core/base/buf.h"
+#include "core/base/config.h"
 #include "core/base/progress.h"
 
 typedef struct mffa_store mffa_store;
 
+/* The settings of s3:// for all stores of this process; before other threads start, and again only while no store is open.
+ * cache_folder: where copies of objects lie (cache.h). MFFA_EINVAL names the setting. teardown frees it. */
+MFFA_MUST_USE mffa_code mffa_store_setup(const mffa_config *c, const char *cache_folder, mffa_err *err);
+void mffa_store_teardown(void);
+
 /* url: file:///absolute/dir or s3://bucket/prefix. Opening does not touch the network or the disk. MFFA_EINVAL: not a URL that
- * is known; MFFA_EUNSUPPORTED: this build has no such scheme. */
+ * is known; MFFA_EBUG: s3:// before mffa_store_setup. */
 MFFA_MUST_USE mffa_code mffa_store_open(const char *url, mffa_store **out, mffa_err *err);
 void mffa_store_close(mffa_store *s);
 static inline void mffa_store_close_p(mffa_store **s) { mffa_store_close(*s); }
@@ -45,5 +51,8 @@ MFFA_MUST_USE mffa_code mffa_store_put_file(mffa_store *s, const char *key, cons
 MFFA_MUST_USE mffa_code mffa_store_delete(mffa_store *s, const char *key, mffa_err *err);
 /* Everything whose key starts with `under` (not ""). */
 MFFA_MUST_USE mffa_code mffa_store_delete_all(mffa_store *s, const char *under, mffa_err *err);
+/* A URL that anyone can GET the object with for expires_s seconds (1 to 604800), appended to out. The object need not exist.
+ * MFFA_EUNSUPPORTED: file:// has none. */
+MFFA_MUST_USE mffa_code mffa_store_presign(mffa_store *s, const char *key, int64_t expires_s, mffa_buf *out, mffa_err *err);
 
 #endif

@@ -4,6 +4,7 @@
 #include "core/base/config.h"
 #include "core/base/log.h"
 #include "scheduler/endpoint.h"
+#include "storage/store.h"
 #include "worker/child.h"
 #include "worker/executor.h"
 #include "worker/supervisor.h"
@@ -26,6 +27,14 @@ static char **copy_arguments(int argc, char **argv) {
     return copy;
 }
 
+static mffa_code set_up_storage(const mffa_config *c, mffa_err *err) {
+    MFFA_AUTO(mffa_buf_done) mffa_buf cache = {0};
+    if (c->cache_dir) mffa_buf_puts(&cache, c->cache_dir);
+    else mffa_buf_putf(&cache, "%s/cache", c->work_dir);
+    mffa_code rc = mffa_buf_check(&cache, err);
+    return rc ? rc : mffa_store_setup(c, mffa_buf_text(&cache), err);
+}
+
 static int load(mffa_config *config, int argc, char **argv) {
     mffa_err err = {0};
     mffa_level level = MFFA_INFO;
@@ -37,7 +46,7 @@ static int load(mffa_config *config, int argc, char **argv) {
     }
     mffa_level_parse(config->log_level, &level);
     mffa_log_setup("mffa-worker", level);
-    return 0;
+    return set_up_storage(config, &err) ? refuse(err.msg) : 0;
 }
 
 int main(int argc, char **argv) {
@@ -52,6 +61,7 @@ int main(int argc, char **argv) {
     else if (!code) code = executor ? mffa_executor_run(fd, folder, &config) : mffa_supervisor_run(&config, args);
     for (int i = 0; args[i]; i++) free(args[i]);
     free(args);
+    mffa_store_teardown();
     mffa_config_done(&config);
     return code;
 }

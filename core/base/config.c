@@ -16,6 +16,8 @@ typedef struct row {
     const char *help;
 } row;
 
+enum { MFFA_STORES = MFFA_WORKER | MFFA_CTL }; /* the programs that open s3:// */
+
 #define FIELD(name) offsetof(mffa_config, name)
 static const row rows[] = {
     {"MFFA_REDIS_URL", "redis://127.0.0.1:6379", MFFA_ANY, TEXT, FIELD(redis_url), 0, 0, NULL, "Redis: redis://host:port/db or unix:///path/to.sock"},
@@ -38,6 +40,24 @@ static const row rows[] = {
     {"MFFA_MEMORY_BYTES", "0", MFFA_WORKER, NUMBER, FIELD(memory_bytes), 0, INT64_C(1) << 50, NULL, "memory that a job may use; 0: what the machine or cgroup allows"},
     {"MFFA_MAX_IMAGE_BYTES", "268435456", MFFA_WORKER, NUMBER, FIELD(max_image_bytes), 1024, INT64_C(1) << 32, NULL, "largest image file"},
     {"MFFA_MAX_IMAGE_PIXELS", "67108864", MFFA_WORKER, NUMBER, FIELD(max_image_pixels), 1024, INT64_C(1) << 31, NULL, "largest image, in pixels"},
+    {"MFFA_S3_ENDPOINT", NULL, MFFA_STORES, TEXT, FIELD(s3_endpoint), 0, 0, NULL, "S3 server, such as https://s3.example.com:9000; not set: AWS_ENDPOINT_URL_S3, AWS_ENDPOINT_URL, then AWS"},
+    {"MFFA_S3_REGION", NULL, MFFA_STORES, TEXT, FIELD(s3_region), 0, 0, NULL, "region of the buckets; not set: AWS_REGION, AWS_DEFAULT_REGION, then us-east-1"},
+    {"MFFA_S3_STYLE", "auto", MFFA_STORES, CHOICE, FIELD(s3_style), 0, 0, "auto|path|host", "bucket in the path or in the host name; auto: path for a server of your own, host for AWS"},
+    {"MFFA_S3_CA_FILE", NULL, MFFA_STORES, TEXT, FIELD(s3_ca_file), 0, 0, NULL, "certificates (PEM) of the authority that signed the server's; not set: AWS_CA_BUNDLE, then the system's"},
+    {"MFFA_S3_VERIFY", "on", MFFA_STORES, CHOICE, FIELD(s3_verify), 0, 0, "on|off", "off: take any certificate (for trying things out only)"},
+    {"MFFA_S3_CONCURRENCY", "8", MFFA_STORES, NUMBER, FIELD(s3_concurrency), 1, 128, NULL, "requests of one store at a time"},
+    {"MFFA_S3_PART_BYTES", "16777216", MFFA_STORES, NUMBER, FIELD(s3_part_bytes), 5242880, INT64_C(5) << 30, NULL, "larger objects travel in parts of this size"},
+    {"MFFA_S3_BYTES_PER_S", "0", MFFA_STORES, NUMBER, FIELD(s3_bytes_per_s), 0, INT64_C(1) << 50, NULL, "most bytes a second that one store sends or gets; 0: no limit"},
+    {"MFFA_S3_DEADLINE_MS", "600000", MFFA_STORES, NUMBER, FIELD(s3_deadline_ms), 100, 86400000, NULL, "time for one request (of a large object: one part) with all its retries"},
+    {"MFFA_S3_CONNECT_MS", "10000", MFFA_STORES, NUMBER, FIELD(s3_connect_ms), 100, 600000, NULL, "time to connect"},
+    {"MFFA_S3_STALL_MS", "30000", MFFA_STORES, NUMBER, FIELD(s3_stall_ms), 1000, 3600000, NULL, "a connection without a byte for this long is given up"},
+    {"MFFA_S3_CHECKSUM", "off", MFFA_STORES, CHOICE, FIELD(s3_checksum), 0, 0, "off|sha256", "checksum that the server is asked to keep with each object"},
+    {"MFFA_S3_CONDITIONAL", "on", MFFA_STORES, CHOICE, FIELD(s3_conditional), 0, 0, "on|off", "off: for servers that do not know If-None-Match; look first, then write"},
+    {"MFFA_S3_REQUESTER_PAYS", "off", MFFA_STORES, CHOICE, FIELD(s3_requester_pays), 0, 0, "off|on", "accept the costs of buckets whose requester pays"},
+    {"MFFA_S3_SSE", NULL, MFFA_STORES, TEXT, FIELD(s3_sse), 0, 0, NULL, "encryption at the server: AES256 or aws:kms; not set: as the bucket says"},
+    {"MFFA_S3_KMS_KEY", NULL, MFFA_STORES, TEXT, FIELD(s3_kms_key), 0, 0, NULL, "key for aws:kms"},
+    {"MFFA_CACHE_DIR", NULL, MFFA_WORKER, TEXT, FIELD(cache_dir), 0, 0, NULL, "folder for copies of objects, shared by the workers of a machine; not set: cache in MFFA_WORK_DIR"},
+    {"MFFA_CACHE_BYTES", "21474836480", MFFA_WORKER, NUMBER, FIELD(cache_bytes), 0, INT64_C(1) << 50, NULL, "copies that no job uses are kept up to this size"},
     {"MFFA_LEASE_MS", "30000", MFFA_SCHEDULER, NUMBER, FIELD(lease_ms), 200, 3600000, NULL, "a running job without heartbeat for this long runs again"},
     {"MFFA_BACKOFF_MS", "10000", MFFA_SCHEDULER, NUMBER, FIELD(backoff_ms), 1, 3600000, NULL, "wait before a failed job runs again; doubles with each failure, up to 10 minutes"},
     {"MFFA_RETENTION_S", "604800", MFFA_SCHEDULER, NUMBER, FIELD(retention_s), 1, 31536000, NULL, "ended jobs are kept this long"},

@@ -36,6 +36,15 @@ typedef struct mffa_config {
     int64_t once;       /* end after this many jobs; 0: never */
     int64_t memory_bytes; /* what a job may use; 0: what the machine or cgroup has */
     int64_t max_image_bytes, max_image_pixels;
+    /* object storage (worker, mffactl) */
+    char *s3_endpoint, *s3_region; /* NULL: the AWS variables, then AWS and us-east-1 */
+    char *s3_style;                /* auto, path, host */
+    char *s3_ca_file, *s3_verify, *s3_checksum, *s3_conditional, *s3_requester_pays;
+    char *s3_sse, *s3_kms_key; /* encryption that is asked for; NULL: the bucket's own */
+    int64_t s3_concurrency, s3_part_bytes, s3_bytes_per_s;
+    int64_t s3_deadline_ms, s3_connect_ms, s3_stall_ms;
+    char *cache_dir; /* NULL: below work_dir */
+    int64_t cache_bytes;
     /* scheduler */
     int64_t lease_ms, backoff_ms, retention_s, dead_retention_s, max_queued, reap_ms;
     /* mffactl */

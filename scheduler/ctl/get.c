@@ -1,7 +1,5 @@
-#include <limits.h>
 #include <stdio.h>
 #include <string.h>
-#include <unistd.h>
 #include "scheduler/ctl/command.h"
 #include "scheduler/ctl/progress_line.h"
 #include "worker/manifest.h"
@@ -22,14 +20,7 @@ static mffa_code result_of(const mffa_command *c, const char *id, char **url, mf
     return *url ? MFFA_OK : mffa_fail(err, MFFA_ENOMEM, "out of memory");
 }
 
-static mffa_code open_target(const char *dir, mffa_store **out, mffa_err *err) {
-    char here[PATH_MAX] = "";
-    MFFA_AUTO(mffa_buf_done) mffa_buf url = {0};
-    if (*dir != '/' && !getcwd(here, sizeof here)) return mffa_fail(err, MFFA_EIO, "could not tell the working folder");
-    mffa_buf_putf(&url, "file://%s%s%s", here, *dir == '/' ? "" : "/", dir);
-    mffa_code rc = mffa_buf_check(&url, err);
-    return rc ? rc : mffa_store_open(mffa_buf_text(&url), out, err);
-}
+enum { SMALL_BYTES = 8 << 20 }; /* such objects need no copy on this disk on their way */
 
 static bool has_it(mffa_store *target, const mffa_manifest_object *o) {
     MFFA_AUTO(mffa_free_p) char *path = NULL;
@@ -39,14 +30,28 @@ static bool has_it(mffa_store *target, const mffa_manifest_object *o) {
            !mffa_sha256_file(path, sha256, NULL) && strcmp(sha256, o->sha256) == 0;
 }
 
+static mffa_code check(mffa_store *from, const mffa_manifest_object *o, const char *sha256, mffa_err *err) {
+    if (strcmp(sha256, o->sha256) == 0) return MFFA_OK;
+    return mffa_fail(err, MFFA_EINVAL, "\"%s/%s\" is not what its manifest says (sha256 %.12s, found %.12s): it was changed after it was made",
+                     mffa_store_url(from), o->key, o->sha256, sha256);
+}
+
+static mffa_code fetch_small(mffa_store *from, mffa_store *target, const mffa_manifest_object *o, mffa_err *err) {
+    MFFA_AUTO(mffa_buf_done) mffa_buf bytes = {0};
+    char sha256[MFFA_SHA256_HEX];
+    mffa_code rc = mffa_store_get(from, o->key, SMALL_BYTES, &bytes, err);
+    if (!rc) rc = mffa_sha256_of(mffa_buf_span(&bytes), sha256, err);
+    if (!rc) rc = check(from, o, sha256, err);
+    return rc ? rc : mffa_store_put(target, o->key, mffa_buf_span(&bytes), MFFA_PUT_REPLACE, err);
+}
+
 static mffa_code fetch(mffa_store *from, mffa_store *target, const mffa_manifest_object *o, mffa_err *err) {
     MFFA_AUTO(mffa_free_p) char *path = NULL;
     char sha256[MFFA_SHA256_HEX];
+    if (o->bytes <= SMALL_BYTES) return fetch_small(from, target, o, err);
     mffa_code rc = mffa_store_local(from, o->key, &path, err);
     if (!rc) rc = mffa_sha256_file(path, sha256, err);
-    if (!rc && strcmp(sha256, o->sha256) != 0)
-        rc = mffa_fail(err, MFFA_EINVAL, "\"%s/%s\" is not what its manifest says (sha256 %.12s, found %.12s): it was changed after it was made",
-                       mffa_store_url(from), o->key, o->sha256, sha256);
+    if (!rc) rc = check(from, o, sha256, err);
     return rc ? rc : mffa_store_put_file(target, o->key, path, MFFA_PUT_REPLACE, err);
 }
 
@@ -79,7 +84,7 @@ mffa_code mffa_command_get(const mffa_command *c, mffa_err *err) {
     if (!strstr(c->words[0], "://")) rc = result_of(c, c->words[0], &url, err);
     if (!rc) rc = mffa_store_open(url ? url : c->words[0], &from, err);
     if (!rc) rc = mffa_manifest_read(from, "", &m, err);
-    if (!rc) rc = open_target(c->words[1], &target, err);
+    if (!rc) rc = mffa_command_folder(c->words[1], &target, err);
     if (!rc) rc = fetch_all(from, target, &m, &kept, &bytes, err);
     if (!rc) rc = mffa_manifest_write(&m, &text, err);
     if (!rc) rc = mffa_store_put(target, MFFA_MANIFEST_KEY, mffa_buf_span(&text), MFFA_PUT_REPLACE, err);

@@ -7,18 +7,20 @@
 static const struct {
     const char *name, *words, *help;
     mffa_code (*run)(const mffa_command *c, mffa_err *err);
+    bool storage; /* it may open s3:// */
 } commands[] = {
-    {"submit", "KIND FIELD VALUE...", "submit a job, with the same words as redis-cli FCALL mffa_submit 0; prints its ids", mffa_command_submit},
-    {"watch", "ID...", "follow jobs to their end; exits 0 if all are done", mffa_command_watch},
-    {"get", "ID|URL DIR", "fetch what a done job published into a folder, every object checked against the manifest", mffa_command_get},
-    {"verify", "MODEL --data DIR [--weights DIR] [--output DIR]", "have a worker compute a model again and tell the largest difference", mffa_command_verify},
+    {"submit", "KIND FIELD VALUE...", "submit a job, with the same words as redis-cli FCALL mffa_submit 0; prints its ids", mffa_command_submit, false},
+    {"watch", "ID...", "follow jobs to their end; exits 0 if all are done", mffa_command_watch, false},
+    {"get", "ID|URL DIR", "fetch what a done job published into a folder, every object checked against the manifest", mffa_command_get, true},
+    {"put", "DIR URL", "copy a folder's files to storage, such as a data set to s3://bucket/prefix", mffa_command_put, true},
+    {"verify", "MODEL --data DIR [--weights DIR] [--output DIR]", "have a worker compute a model again and tell the largest difference", mffa_command_verify, true},
     {"sample", "DIR [train N] [good N] [defects N] [side N] [seed N] [profile small|paper]", "make a small data set and random weights to try everything with",
-     mffa_command_sample},
+     mffa_command_sample, false},
     {"selftest", "URL [FIELD VALUE...]", "put the sample below a URL, run it through the service, fetch and judge the result, clean up",
-     mffa_command_selftest},
-    {"weights", "small|paper DIR", "fetch the published weights of a profile into a folder", mffa_command_weights},
-    {"metrics", "", "list every metric of the programs, as a Markdown table", mffa_command_metrics},
-    {"settings", "[--markdown]", "list every setting of the programs", mffa_command_settings},
+     mffa_command_selftest, true},
+    {"weights", "small|paper DIR", "fetch the published weights of a profile into a folder", mffa_command_weights, false},
+    {"metrics", "", "list every metric of the programs, as a Markdown table", mffa_command_metrics, false},
+    {"settings", "[--markdown]", "list every setting of the programs", mffa_command_settings, false},
 };
 
 static void print_commands(mffa_buf *out) {
@@ -36,8 +38,13 @@ static void take_own_flags(int argc, char **argv) {
 }
 
 static mffa_code run(const mffa_command *c, const char *name, mffa_err *err) {
-    for (size_t i = 0; i < MFFA_COUNT(commands); i++)
-        if (strcmp(commands[i].name, name) == 0) return commands[i].run(c, err);
+    for (size_t i = 0; i < MFFA_COUNT(commands); i++) {
+        if (strcmp(commands[i].name, name) != 0) continue;
+        mffa_code rc = commands[i].storage ? mffa_command_storage_open(c, err) : MFFA_OK;
+        if (!rc) rc = commands[i].run(c, err);
+        mffa_command_storage_close();
+        return rc;
+    }
     return mffa_fail(err, MFFA_EINVAL, "there is no command \"%s\": mffactl --help lists them", name);
 }
 

@@ -141,12 +141,20 @@ static void a_name_that_cannot_be_a_key_is_an_error_not_an_omission(void **state
     assert_ok(mffa_store_delete_all(s, "odd/", &err));
 }
 
-static void s3_is_refused_with_a_sentence(void **state) {
+static void s3_is_refused_before_its_settings_are_known(void **state) {
     (void)state;
     mffa_err err = {0};
     mffa_store *s = NULL;
-    assert_int_equal(mffa_store_open("s3://plant/bottle", &s, &err), MFFA_EUNSUPPORTED);
-    assert_string_equal(err.msg, "\"s3://plant/bottle\": this build has no S3 storage; use file:///absolute/path");
+    assert_int_equal(mffa_store_open("s3://plant/bottle", &s, &err), MFFA_EBUG);
+    assert_string_equal(err.msg, "\"s3://plant/bottle\": opened before mffa_store_setup");
+}
+
+static void a_file_has_no_presigned_url(void **state) {
+    (void)state;
+    mffa_err err = {0};
+    MFFA_AUTO(mffa_store_close_p) mffa_store *s = open_at(url);
+    MFFA_AUTO(mffa_buf_done) mffa_buf got = {0};
+    assert_int_equal(mffa_store_presign(s, "x", 60, &got, &err), MFFA_EUNSUPPORTED);
 }
 
 static int remove_folder(void) {
@@ -163,7 +171,8 @@ int main(void) {
         cmocka_unit_test(an_empty_folder_does_not_outlive_its_last_object),
         cmocka_unit_test(pipes_are_no_objects_and_hold_nobody_up),
         cmocka_unit_test(a_name_that_cannot_be_a_key_is_an_error_not_an_omission),
-        cmocka_unit_test(s3_is_refused_with_a_sentence),
+        cmocka_unit_test(s3_is_refused_before_its_settings_are_known),
+        cmocka_unit_test(a_file_has_no_presigned_url),
     };
     if (!mkdtemp(folder)) return 1;
     snprintf(url, sizeof url, "file://%s", folder);

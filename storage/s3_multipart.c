@@ -1,0 +1,136 @@
+/* Large objects travel in parts, many at a time, and appear in one step at the end. */
+#include <string.h>
+#include "storage/s3_store.h"
+#include "storage/sign.h"
+#include "storage/xml.h"
+
+enum { PARTS_MAX = 10000, ANSWER_MAX = 1 << 16 };
+
+typedef struct upload {
+    mffa_s3_store *store;
+    const char *key;
+    const mffa_http_body *body;
+    mffa_buf id; /* percent-encoded */
+    int64_t part_bytes;
+    int count;
+    char (*etags)[MFFA_S3_ETAG]; /* of the parts, as they came */
+} upload;
+
+static void upload_done(upload *u) {
+    mffa_buf_done(&u->id);
+    free(u->etags);
+}
+
+static mffa_code note_id(void *ctx, const char *path, const char *text, mffa_err *err) {
+    if (strcmp(path, "InitiateMultipartUploadResult/UploadId") != 0) return MFFA_OK;
+    mffa_buf_clear(ctx);
+    mffa_sign_encode(ctx, text, false);
+    return mffa_buf_check(ctx, err);
+}
+
+static mffa_code create(upload *u, const char *mark, mffa_err *err) {
+    MFFA_AUTO(mffa_s3_call_done) mffa_s3_call c = {.method = "POST", .key = u->key, .query = "uploads=", .text_max = ANSWER_MAX};
+    mffa_s3_put_object_headers(u->store, u->key, mark, &c.headers);
+    if (u->store->s3.client->checksum) mffa_buf_puts(&c.headers, "x-amz-checksum-algorithm: SHA256\n");
+    mffa_code rc = mffa_s3_run(&u->store->s3, &c, err);
+    if (!rc) rc = mffa_xml_read(mffa_buf_span(&c.text), note_id, &u->id, err);
+    if (!rc && u->id.len == 0) rc = mffa_fail(err, MFFA_EIO, "\"s3://%s/%s\": the server names no upload", u->store->bucket, u->key);
+    return rc;
+}
+
+typedef struct part {
+    mffa_s3_call call; /* first: a finished call is its part */
+    mffa_buf query;
+    int number; /* from 0 */
+} part;
+
+static void part_done(part *p) {
+    mffa_s3_call_done(&p->call);
+    mffa_buf_done(&p->query);
+}
+
+static void start_part(upload *u, part *p, int number) {
+    int64_t at = number * u->part_bytes, left = u->body->length - at;
+    mffa_http_body body = *u->body;
+    part_done(p);
+    if (body.fd < 0) body.bytes = (const char *)body.bytes + at;
+    else body.offset += at;
+    body.length = left < u->part_bytes ? left : u->part_bytes;
+    p->number = number;
+    mffa_buf_putf(&p->query, "partNumber=%d&uploadId=%s", number + 1, mffa_buf_text(&u->id));
+    p->call = (mffa_s3_call){.method = "PUT", .key = u->key, .query = mffa_buf_text(&p->query), .body = body, .text_max = ANSWER_MAX};
+    mffa_s3_start(&u->store->s3, &p->call);
+}
+
+static mffa_code finish_part(upload *u, const part *p, mffa_err *err) {
+    char *etag = u->etags[p->number];
+    if (p->call.rc && err) *err = p->call.err;
+    if (p->call.rc) return p->call.rc;
+    (void)mffa_http_header(&p->call.answer, "ETag", etag, MFFA_S3_ETAG);
+    return *etag ? MFFA_OK : mffa_fail(err, MFFA_EIO, "\"s3://%s/%s\": the server gives no ETag for part %d", u->store->bucket, u->key, p->number + 1);
+}
+
+static mffa_code send_parts(upload *u, mffa_err *err) {
+    int lanes = u->count < u->store->s3.client->concurrency ? u->count : u->store->s3.client->concurrency, next = 0;
+    MFFA_AUTO(mffa_free_p) part *p = calloc((size_t)lanes, sizeof *p);
+    if (!p) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    while (next < lanes) start_part(u, &p[next], next), next++;
+    mffa_code rc = MFFA_OK;
+    for (mffa_s3_call *c; !rc && (c = mffa_s3_wait(&u->store->s3));) {
+        rc = finish_part(u, (part *)c, err);
+        if (!rc && next < u->count) start_part(u, (part *)c, next++);
+    }
+    mffa_s3_abandon(&u->store->s3);
+    for (int i = 0; i < lanes; i++) part_done(&p[i]);
+    return rc;
+}
+
+static void put_part_list(const upload *u, mffa_buf *out) {
+    mffa_buf_puts(out, "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
+    for (int i = 0; i < u->count; i++) {
+        mffa_buf_putf(out, "<Part><PartNumber>%d</PartNumber><ETag>", i + 1);
+        mffa_xml_quote(out, u->etags[i]);
+        mffa_buf_puts(out, "</ETag></Part>");
+    }
+    mffa_buf_puts(out, "</CompleteMultipartUpload>");
+}
+
+static mffa_code complete(upload *u, mffa_put how, const char *mark, mffa_err *err) {
+    MFFA_AUTO(mffa_buf_done) mffa_buf list = {0};
+    MFFA_AUTO(mffa_buf_done) mffa_buf query = {0};
+    put_part_list(u, &list);
+    mffa_buf_putf(&query, "uploadId=%s", mffa_buf_text(&u->id));
+    mffa_code rc = mffa_buf_check(&list, err);
+    if (rc) return rc;
+    MFFA_AUTO(mffa_s3_call_done) mffa_s3_call c = {.method = "POST", .key = u->key, .query = mffa_buf_text(&query),
+                                                   .body = {list.ptr, -1, 0, (int64_t)list.len}, .text_max = ANSWER_MAX};
+    mffa_buf_puts(&c.headers, "Content-Type: application/xml\n");
+    if (how == MFFA_PUT_NEW && u->store->s3.client->conditional) mffa_buf_puts(&c.headers, "If-None-Match: *\n");
+    rc = mffa_s3_run(&u->store->s3, &c, err);
+    /* an attempt whose answer was lost may have finished the upload: then it is gone, and the object is ours */
+    if ((rc == MFFA_EEXISTS || rc == MFFA_ENOTFOUND) && mffa_s3_is_ours(u->store, u->key, mark)) return MFFA_OK;
+    return rc == MFFA_EEXISTS ? mffa_s3_taken(u->store, u->key, err) : rc;
+}
+
+/* What cannot be ended now is ended by remove_all, or by a lifecycle rule of the bucket. */
+static void abort_upload(upload *u) {
+    MFFA_AUTO(mffa_buf_done) mffa_buf query = {0};
+    mffa_buf_putf(&query, "uploadId=%s", mffa_buf_text(&u->id));
+    MFFA_AUTO(mffa_s3_call_done) mffa_s3_call c = {.method = "DELETE", .key = u->key, .query = mffa_buf_text(&query), .text_max = ANSWER_MAX};
+    (void)!mffa_s3_run(&u->store->s3, &c, NULL);
+}
+
+mffa_code mffa_s3_put_parts(mffa_s3_store *s, const char *key, const mffa_http_body *body, mffa_put how, const char *mark, mffa_err *err) {
+    enum { ROUND = 1 << 20 };
+    MFFA_AUTO(upload_done) upload u = {.store = s, .key = key, .body = body, .part_bytes = s->s3.client->part_bytes};
+    if (body->length > u.part_bytes * PARTS_MAX) u.part_bytes = (body->length / PARTS_MAX / ROUND + 1) * ROUND;
+    u.count = (int)((body->length + u.part_bytes - 1) / u.part_bytes);
+    u.etags = calloc((size_t)u.count, sizeof *u.etags);
+    if (!u.etags) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    mffa_code rc = create(&u, mark, err);
+    if (rc) return rc;
+    rc = send_parts(&u, err);
+    if (!rc) rc = complete(&u, how, mark, err);
+    if (rc) abort_upload(&u);
+    return rc;
+}
