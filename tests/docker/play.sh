@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
 # The rendered chart played for real: scheduler, worker and the pod of helm test as podman 5 runs their manifests, a worker pod that is
 # deleted in the middle of a fine-tune, which goes on from its checkpoint in the next one. play.sh DIR   (after images.sh with the same DIR)
-# Left out of the manifests: probes (podman runs an HTTP probe with curl inside the container, and the images have none).
+# Changed in the manifests: probes are left out (podman runs an HTTP probe with curl inside the container, and the images have none), and
+# the password file may be read by all (podman knows no fsGroup).
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 engine_dir=${1:?folder for the engine}
@@ -9,7 +10,8 @@ engine_dir=${1:?folder for the engine}
 . tests/cluster/tools.sh
 PATH=$KUBE_BIN:$PATH
 [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ] || { echo "play: skipped, it needs root on Debian"; exit 77; }
-command -v helm >/dev/null || { cluster_has_go || { echo "play: skipped, helm is not here and Go 1.26 is not at hand"; exit 77; }; GOBIN=$KUBE_BIN CGO_ENABLED=0 go install helm.sh/helm/v3/cmd/helm@$helm_version; }
+command -v helm >/dev/null || cluster_has_go || { echo "play: skipped, helm is not here and Go 1.26 is not at hand"; exit 77; }
+command -v helm >/dev/null || GOBIN=$KUBE_BIN CGO_ENABLED=0 go install helm.sh/helm/v3/cmd/helm@$helm_version
 say() { printf 'play: %s\n' "$*"; }
 engine_setup "$engine_dir"
 for image in scheduler worker-cpu tools; do
@@ -47,7 +49,8 @@ test:
   extraVolumeMounts: [{name: data, mountPath: /data}]
 EOT
 manifest() { # FILE: one template without its probes, and only the document that runs
-  helm template plant helm/mffa --kube-version 1.33.0 -n life -f "$tmp/values.yaml" -s "templates/$1" | sed '/startupProbe:/,/resources:/{/resources:/!d}' |
+  helm template plant helm/mffa --kube-version 1.33.0 -n life -f "$tmp/values.yaml" -s "templates/$1" |
+    sed '/startupProbe:/,/resources:/{/resources:/!d}; s/defaultMode: 0440/defaultMode: 0444/' |
     awk 'BEGIN { RS = "---\n" } /kind: (Deployment|Pod)\n/ { printf "---\n%s", $0 }'
 }
 secret() { printf 'apiVersion: v1\nkind: Secret\nmetadata: {name: plant-redis}\ndata: {password: %s}\n' "$(printf '%s' "$password" | base64)"; }
@@ -63,17 +66,21 @@ cd /work
 . ./settings
 say() { printf 'play: %s\n' "$*"; }
 fail() { say "FAIL $*"; for c in $(podman ps -aq); do podman logs "$c" 2>&1 | tail -n 8; done; exit 1; }
-stop_all() { rc=$?; podman pod rm -f -t 1 -a >/dev/null 2>&1 || :; exit $rc; }
+stop_all() { rc=$?; podman pod rm -f -t 1 -a && podman secret rm -a && podman volume rm -a -f; exit $rc; } >/dev/null 2>&1
 trap stop_all EXIT
 podman load -q -i images.tar >/dev/null
-tools() { podman run --rm --network host -v /work/data:/data -v /work/password:/password:ro -e MFFA_REDIS_URL=redis://127.0.0.1:$PORT -e MFFA_REDIS_PASSWORD_FILE=/password localhost/mffa-tools:test "$@"; }
+tools() {
+  podman run --rm --network host -v /work/data:/data -v /work/password:/password:ro -e MFFA_REDIS_URL=redis://127.0.0.1:$PORT \
+    -e MFFA_REDIS_PASSWORD_FILE=/password localhost/mffa-tools:test "$@"
+}
 printf '%s\n' "$PASSWORD" >password && chmod 644 password
 podman kube play --quiet --network host secret.yaml >/dev/null
 podman kube play --quiet --network host scheduler.yaml >/dev/null
 podman kube play --quiet --network host worker.yaml >/dev/null
 say "scheduler and worker play"
 tools sample /data/sample train 8 good 2 defects 2 side 64 >/dev/null
-id=$(tools submit finetune dataset file:///data/sample/dataset weights file:///data/sample/weights output file:///data/out epochs 12 side 64)
+sample=file:///data/sample
+id=$(tools submit finetune dataset $sample/dataset weights $sample/weights output file:///data/out epochs 12 side 64)
 for _ in $(seq 240); do [ ! -d "data/out/finetune-$id/checkpoint" ] || break; sleep 0.5; done
 [ -d "data/out/finetune-$id/checkpoint" ] || fail "no checkpoint came"
 began=$(date +%s)
