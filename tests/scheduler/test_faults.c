@@ -44,13 +44,15 @@ static mffa_code claim(mffa_queue *q, const char *worker, mffa_lease *out, mffa_
     bool got = false;
     mffa_code rc = mffa_random_hex(request, 16, err);
     if (!rc) rc = MFFA_EIO;
-    for (int i = 0; again(rc, i); i++) rc = mffa_queue_claim(q, &(mffa_worker_info){.id = worker, .pool = "default"}, request, out, &got, err);
+    const mffa_worker_info who = {.id = worker, .pool = "default"};
+    for (int i = 0; again(rc, i); i++) rc = mffa_queue_claim(q, &who, request, out, &got, err);
     return rc ? rc : got ? MFFA_OK : mffa_fail(err, MFFA_ENOTFOUND, "there is no job");
 }
 
 static mffa_code beat(mffa_queue *q, const mffa_lease *l, mffa_verdict *verdict, mffa_err *err) {
     mffa_code rc = MFFA_EIO;
-    for (int i = 0; again(rc, i); i++) rc = mffa_queue_beat(q, l, &(mffa_beat){.phase = "features", .done = 1, .total = 2, .rate = 1, .eta_s = 1}, verdict, err);
+    const mffa_beat progress = {.phase = "features", .done = 1, .total = 2, .rate = 1, .eta_s = 1};
+    for (int i = 0; again(rc, i); i++) rc = mffa_queue_beat(q, l, &progress, verdict, err);
     return rc;
 }
 
