@@ -304,13 +304,19 @@ static void a_disk_that_fills_fails_the_job_and_leaves_nothing_half_written(void
     assert_int_equal(umount(path), 0);
 }
 
-static void a_job_that_cannot_fit_into_memory_is_refused_with_the_side_that_would(void **state) {
+static void a_job_that_cannot_fit_into_memory_is_refused_with_what_would(void **state) {
     (void)state;
     pid_t small = world_worker(&w, (const char *const[]){"--pool", "small", "--memory-bytes", "700000000", NULL});
     const char *id =
         world_submit(&w, "fit dataset file://%s/dataset output file://%s/out pool small side 1024 blocks 1 retries 0", w.dir, w.dir);
     assert_failed(id, "bytes of memory, the worker has 700000000: side=");
+    id = world_submit(&w, "finetune dataset file://%s/dataset output file://%s/out pool small batch 6 epochs 1 retries 0", w.dir, w.dir);
+    assert_failed(id, "bytes of memory, the worker has 700000000: batch=3 would fit, but BatchNorm then sees fewer pictures");
     assert_int_equal(world_stop(small), 0);
+    pid_t smaller = world_worker(&w, (const char *const[]){"--pool", "smaller", "--memory-bytes", "100000000", NULL});
+    id = world_submit(&w, "evaluate model %s dataset file://%s/dataset output file://%s/out pool smaller retries 0", fitted, w.dir, w.dir);
+    assert_failed(id, "bytes of memory, the worker has 100000000: fit with a smaller grid or ratio");
+    assert_int_equal(world_stop(smaller), 0);
 }
 
 static void a_worker_refuses_to_start_without_a_fitting_redis(void **state) {
@@ -371,7 +377,7 @@ int main(void) {
         cmocka_unit_test(a_disk_that_fills_fails_the_job_and_leaves_nothing_half_written),
         cmocka_unit_test(a_worker_refuses_to_start_without_a_fitting_redis),
         cmocka_unit_test(a_worker_refuses_settings_and_arguments_that_it_does_not_know),
-        cmocka_unit_test(a_job_that_cannot_fit_into_memory_is_refused_with_the_side_that_would),
+        cmocka_unit_test(a_job_that_cannot_fit_into_memory_is_refused_with_what_would),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }

@@ -39,6 +39,11 @@ static void a_pipeline_without_fine_tuning_fits_and_evaluates(void **state) {
     const char *names[] = {"scores.msgpack", "summary.json", "summary.msgpack", "report.html", "maps.safetensors"};
     for (size_t i = 0; i < MFFA_COUNT(names); i++) assert_true(has_object(evaluate, names[i]));
     assert_true(has_object(fit, "model.safetensors"));
+    const char *both[] = {fit, evaluate};
+    for (size_t i = 0; i < 2; i++) { /* announced before the work; how near it is at real sizes stands in tests/bench/README.md */
+        MFFA_AUTO(mffa_json_close_p) mffa_json *s = world_summary(&w, both[i]);
+        assert_true(mffa_json_int(mffa_json_get(s, "planned_memory_bytes"), 0) > 100 << 20);
+    }
     assert_false(has_object(fit, "backbone.safetensors"));
 }
 
