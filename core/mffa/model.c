@@ -185,11 +185,13 @@ mffa_code mffa_model_score(const mffa_model *m, mffa_network *net, mffa_maps whi
 }
 
 int64_t mffa_model_score_bytes(const mffa_model *m, const mffa_network *net, int64_t batch) {
+    const int64_t left_over = INT64_C(40) << 20; /* in the heap, of the fit before and of decoded pictures: measured */
     int64_t side = m->profile.side, pixels = side * side, patches = pixels / 64, positions = m->gaussian.positions;
     int64_t pictures = batch * pixels * (3 * 4 + 4 + 1); /* with their maps and masks */
     int64_t on_host = batch * 4 * (patches * (m->bank.width + 1) + positions * (m->gaussian.channels + 1) + 2 * pixels);
     int64_t nearest = mffa_bank_nearest_bytes(&m->bank, batch * patches),
             networks = mffa_network_bytes(net, batch, batch, (int)side, m->profile.grid);
     int64_t weights = mffa_network_weights_bytes(net);
-    return mffa_with_slack(MFFA_LIBRARIES_BYTES + mffa_model_bytes(m) + pictures + on_host + (networks > weights + nearest ? networks : weights + nearest));
+    return mffa_with_slack(MFFA_LIBRARIES_BYTES + left_over + mffa_model_bytes(m) + pictures + on_host +
+                           (networks > weights + nearest ? networks : weights + nearest));
 }
