@@ -80,7 +80,7 @@ static mffa_code client_open(const mffa_config *s, const char *cache_folder, mff
     MFFA_AUTO(client_close_p) mffa_s3_client *c = calloc(1, sizeof *c);
     if (!c || !copy_texts(c, s)) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     mffa_code rc = find_endpoint(c, s, err);
-    if (!rc) rc = mffa_credentials_open(&c->credentials, err);
+    if (!rc) rc = mffa_credentials_open(c->region, &c->credentials, err);
     if (!rc) rc = mffa_cache_open(cache_folder, s->cache_bytes, &c->cache, err);
     if (rc) return rc;
     c->budget = (mffa_retry_budget)MFFA_RETRY_BUDGET;
