@@ -52,6 +52,7 @@ mffa_code mffa_grant_from_container(const char *region, mffa_grant *out, mffa_er
     if (!rc) rc = put_authorization(&headers, err);
     if (rc) return rc;
     rc = mffa_grant_ask(&(mffa_grant_question){.service = SERVICE, .method = "GET", .url = mffa_buf_text(&url),
-                                               .headers = mffa_buf_text(&headers), .direct = true, .limit_ms = LIMIT_MS, .attempts = ATTEMPTS}, &answer, err);
+                                               .headers = mffa_buf_text(&headers), .direct = true, .limit_ms = LIMIT_MS,
+                                               .attempts = ATTEMPTS}, &answer, err);
     return rc ? rc : mffa_grant_read_json(SERVICE, mffa_buf_span(&answer), out, err);
 }

@@ -17,7 +17,8 @@ static mffa_code ask(const char *method, const char *path, const char *headers, 
     mffa_buf_putf(&url, "%.*s%s", (int)(n > 0 && endpoint[n - 1] == '/' ? n - 1 : n), endpoint, path);
     mffa_code rc = mffa_buf_check(&url, err);
     return rc ? rc : mffa_grant_ask(&(mffa_grant_question){.service = SERVICE, .method = method, .url = mffa_buf_text(&url),
-                                                           .headers = headers, .direct = true, .limit_ms = LIMIT_MS, .attempts = 1}, answer, err);
+                                                           .headers = headers, .direct = true, .limit_ms = LIMIT_MS,
+                                                           .attempts = 1}, answer, err);
 }
 
 /* The header that shows the token. */

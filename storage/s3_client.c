@@ -47,7 +47,8 @@ static mffa_code read_endpoint(mffa_s3_client *c, const char *url, mffa_err *err
     const char *standard = tls ? ":443" : ":80";
     if (n == 0 || *rest) return bad_endpoint(url, n == 0 ? "names no host" : "has a path", err);
     for (size_t i = 0; i < n; i++)
-        if (!isalnum((unsigned char)host[i]) && !strchr(".-:[]_", host[i])) return bad_endpoint("...", "has characters that no host has", err);
+        if (!isalnum((unsigned char)host[i]) && !strchr(".-:[]_", host[i]))
+            return bad_endpoint("...", "has characters that no host has", err);
     size_t s = strlen(standard);
     if (n > s && memcmp(host + n - s, standard, s) == 0) n -= s;
     c->scheme = strdup(tls ? "https" : "http");
@@ -62,7 +63,8 @@ static mffa_code find_endpoint(mffa_s3_client *c, const mffa_config *s, mffa_err
     c->region = strdup(region ? region : "us-east-1");
     if (!c->region) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     for (const char *at = c->region; *at; at++)
-        if (!isalnum((unsigned char)*at) && *at != '-' && *at != '_') return mffa_fail(err, MFFA_EINVAL, "MFFA_S3_REGION=\"%.80s\" is no region: expected a word such as eu-west-1", c->region);
+        if (!isalnum((unsigned char)*at) && *at != '-' && *at != '_')
+            return mffa_fail(err, MFFA_EINVAL, "MFFA_S3_REGION=\"%.80s\" is no region: expected a word such as eu-west-1", c->region);
     snprintf(amazon, sizeof amazon, "https://s3.%.100s.amazonaws.com%s", c->region, strncmp(c->region, "cn-", 3) == 0 ? ".cn" : "");
     c->path_style = strcmp(s->s3_style, "path") == 0 || (strcmp(s->s3_style, "auto") == 0 && endpoint);
     return read_endpoint(c, endpoint ? endpoint : amazon, err);

@@ -181,7 +181,8 @@ static void a_web_identity_is_exchanged_at_sts(void **state) {
     assert_non_null(strstr(mffa_script_request(1), "POST / HTTP/1.1"));
     assert_null(strstr(mffa_script_request(1), "hunter2")); /* no secret in a URL or header */
     assert_string_equal(mffa_script_body(1), "Action=AssumeRoleWithWebIdentity&Version=2011-06-15"
-                                             "&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fmffa%2Bx&RoleSessionName=mffa&WebIdentityToken=eyJ.hunter2.sig");
+                                             "&RoleArn=arn%3Aaws%3Aiam%3A%3A1%3Arole%2Fmffa%2Bx&RoleSessionName=mffa"
+                                             "&WebIdentityToken=eyJ.hunter2.sig");
     finish(2);
 }
 
@@ -205,8 +206,8 @@ static void what_sts_refuses_is_explained_without_its_words(void **state) {
            {"200 OK", NULL, "hunter2, no XML"}, {"200 OK", NULL, STS("ROLE", "soon, hunter2")},
            {"307 Moved", "Location: http://127.0.0.1:1/\r\n", NULL});
     set_web_identity(server);
-    assert_new_fails(MFFA_EDENIED, "could not become the role \"arn:aws:iam::1:role/mffa+x\": STS answers 400 InvalidIdentityToken; look at "
-                                   "AWS_ROLE_ARN");
+    assert_new_fails(MFFA_EDENIED, "could not become the role \"arn:aws:iam::1:role/mffa+x\": STS answers 400 InvalidIdentityToken; "
+                                   "look at AWS_ROLE_ARN");
     assert_new_fails(MFFA_EIO, "STS answers with something that is no XML");
     assert_new_fails(MFFA_EDENIED, "STS answers without credentials: look at AWS_ENDPOINT_URL_STS");
     assert_new_fails(MFFA_EDENIED, "STS answers 307");
