@@ -88,7 +88,8 @@ mffa_code mffa_cache_begin(mffa_cache *c, mffa_cache_entry *out, mffa_err *err) 
     if (asprintf(&path, "%s/" DRAFT "%s", c->folder, chance) < 0) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     int fd = open(path, O_RDWR | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0 || flock(fd, LOCK_SH | LOCK_NB) != 0) {
-        rc = mffa_fail(err, errno == ENOSPC ? MFFA_ENOSPC : MFFA_EDENIED, "cannot write into the cache folder \"%s\": %s", c->folder, strerror(errno));
+        rc = mffa_fail(err, errno == ENOSPC ? MFFA_ENOSPC : MFFA_EDENIED, "cannot write into the cache folder \"%s\": %s", c->folder,
+                       strerror(errno));
         if (fd >= 0) close(fd), unlink(path);
         free(path);
         return rc;

@@ -23,6 +23,7 @@ bool mffa_cache_find(mffa_cache *c, const char *bucket, const char *key, const c
 /* A file to write a new entry into: out->fd is open for writing, the entry has no name yet. */
 MFFA_MUST_USE mffa_code mffa_cache_begin(mffa_cache *c, mffa_cache_entry *out, mffa_err *err);
 /* The finished file becomes the entry of this content, and room is made for it. On failure the file is gone. */
-MFFA_MUST_USE mffa_code mffa_cache_keep(mffa_cache *c, const char *bucket, const char *key, const char *etag, mffa_cache_entry *e, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_cache_keep(mffa_cache *c, const char *bucket, const char *key, const char *etag, mffa_cache_entry *e,
+                                        mffa_err *err);
 
 #endif

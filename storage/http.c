@@ -112,7 +112,8 @@ static size_t on_body(char *bytes, size_t one, size_t len, void *ctx) {
     transfer *t = ctx;
     mffa_http_answer *a = t->answer;
     if (a->status < 200 || a->status > 299) {
-        if (a->text.len < ERROR_TEXT_MAX) mffa_buf_put(&a->text, bytes, len < ERROR_TEXT_MAX - a->text.len ? len : ERROR_TEXT_MAX - a->text.len);
+        if (a->text.len < ERROR_TEXT_MAX)
+            mffa_buf_put(&a->text, bytes, len < ERROR_TEXT_MAX - a->text.len ? len : ERROR_TEXT_MAX - a->text.len);
         return len;
     }
     if (a->got == 0) {
@@ -139,7 +140,8 @@ static size_t on_read(char *out, size_t one, size_t room, void *ctx) {
         ssize_t got = pread(t->body.fd, out, n, t->body.offset + t->sent);
         if (got <= 0) {
             t->answer->failure = MFFA_HTTP_REFUSED;
-            mffa_fail(&t->answer->err, MFFA_EIO, "could not read what was to be sent: %s", got < 0 ? strerror(errno) : "the file became shorter");
+            mffa_fail(&t->answer->err, MFFA_EIO, "could not read what was to be sent: %s",
+                      got < 0 ? strerror(errno) : "the file became shorter");
             return CURL_READFUNC_ABORT;
         }
         n = (size_t)got;

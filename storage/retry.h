@@ -1,7 +1,7 @@
 /* When a request to S3 is tried again, after how long, and when no more.
- * The classes are those of the AWS SDKs' standard mode; the delay is drawn uniformly from 0 to a limit that doubles ("full jitter", Brooker,
- * "Exponential Backoff And Jitter", AWS Architecture Blog 2015); a bucket of tokens that all requests of the process share keeps a server
- * that is down from being asked many times over by everyone. */
+ * The classes are those of the AWS SDKs' standard mode; the delay is drawn uniformly from 0 to a limit that doubles ("full jitter",
+ * Brooker, "Exponential Backoff And Jitter", AWS Architecture Blog 2015); a bucket of tokens that all requests of the process share
+ * keeps a server that is down from being asked many times over by everyone. */
 #ifndef MFFA_STORAGE_RETRY_H
 #define MFFA_STORAGE_RETRY_H
 

@@ -34,7 +34,9 @@ void mffa_s3_put_encryption(const mffa_s3 *s, mffa_buf *headers) {
 
 /* ---- signing ---- */
 
-static bool has_body(const mffa_s3_call *c) { return c->body.length > 0 || strcmp(c->method, "PUT") == 0 || strcmp(c->method, "POST") == 0; }
+static bool has_body(const mffa_s3_call *c) {
+    return c->body.length > 0 || strcmp(c->method, "PUT") == 0 || strcmp(c->method, "POST") == 0;
+}
 
 static mffa_code hash_file(const mffa_http_body *b, char out[MFFA_SHA256_HEX], mffa_err *err) {
     enum { PIECE = 1 << 18 };
@@ -94,7 +96,8 @@ static mffa_code sign(mffa_s3 *s, mffa_s3_call *c, const mffa_credentials *who, 
     mffa_buf_putf(&c->url, "%s://%s%s%s%s", s->client->scheme, mffa_buf_text(&host), mffa_buf_text(&path), *query ? "?" : "", query);
     mffa_code rc = hash_body(c, err);
     if (!rc) rc = put_lines(s, c, mffa_buf_text(&host), &signer, err);
-    if (!rc) rc = mffa_sign_headers(&signer, c->method, mffa_buf_text(&path), query, mffa_buf_text(&c->lines), c->payload, &authorization, err);
+    if (!rc)
+        rc = mffa_sign_headers(&signer, c->method, mffa_buf_text(&path), query, mffa_buf_text(&c->lines), c->payload, &authorization, err);
     mffa_buf_putf(&c->lines, "Authorization: %s\n", mffa_buf_text(&authorization));
     if (!rc) rc = mffa_buf_check(&c->lines, err);
     return rc ? rc : mffa_buf_check(&c->url, err);

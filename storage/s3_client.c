@@ -47,7 +47,8 @@ static mffa_code read_endpoint(mffa_s3_client *c, const char *url, mffa_err *err
     const char *standard = tls ? ":443" : ":80";
     if (n == 0 || *rest) return bad_endpoint(url, n == 0 ? "names no host" : "has a path", err);
     for (size_t i = 0; i < n; i++)
-        if (!isalnum((unsigned char)host[i]) && !strchr(".-:[]_", host[i])) return bad_endpoint("...", "has characters that no host has", err);
+        if (!isalnum((unsigned char)host[i]) && !strchr(".-:[]_", host[i]))
+            return bad_endpoint("...", "has characters that no host has", err);
     size_t s = strlen(standard);
     if (n > s && memcmp(host + n - s, standard, s) == 0) n -= s;
     c->scheme = strdup(tls ? "https" : "http");
@@ -62,7 +63,8 @@ static mffa_code find_endpoint(mffa_s3_client *c, const mffa_config *s, mffa_err
     c->region = strdup(region ? region : "us-east-1");
     if (!c->region) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     for (const char *at = c->region; *at; at++)
-        if (!isalnum((unsigned char)*at) && *at != '-' && *at != '_') return mffa_fail(err, MFFA_EINVAL, "MFFA_S3_REGION=\"%.80s\" is no region: expected a word such as eu-west-1", c->region);
+        if (!isalnum((unsigned char)*at) && *at != '-' && *at != '_')
+            return mffa_fail(err, MFFA_EINVAL, "MFFA_S3_REGION=\"%.80s\" is no region: expected a word such as eu-west-1", c->region);
     snprintf(amazon, sizeof amazon, "https://s3.%.100s.amazonaws.com%s", c->region, strncmp(c->region, "cn-", 3) == 0 ? ".cn" : "");
     c->path_style = strcmp(s->s3_style, "path") == 0 || (strcmp(s->s3_style, "auto") == 0 && endpoint);
     return read_endpoint(c, endpoint ? endpoint : amazon, err);
@@ -80,7 +82,7 @@ static mffa_code client_open(const mffa_config *s, const char *cache_folder, mff
     MFFA_AUTO(client_close_p) mffa_s3_client *c = calloc(1, sizeof *c);
     if (!c || !copy_texts(c, s)) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     mffa_code rc = find_endpoint(c, s, err);
-    if (!rc) rc = mffa_credentials_open(&c->credentials, err);
+    if (!rc) rc = mffa_credentials_open(c->region, &c->credentials, err);
     if (!rc) rc = mffa_cache_open(cache_folder, s->cache_bytes, &c->cache, err);
     if (rc) return rc;
     c->budget = (mffa_retry_budget)MFFA_RETRY_BUDGET;

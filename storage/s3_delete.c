@@ -53,8 +53,8 @@ static mffa_code send_batch(batch *b, mffa_err *err) {
     mffa_buf_clear(&b->xml);
     b->count = 0;
     if (rc || !*r.code) return rc;
-    return mffa_fail(err, strcmp(r.code, "AccessDenied") == 0 ? MFFA_EDENIED : MFFA_EIO, "\"s3://%s/%s\" could not be deleted: %s", b->store->bucket,
-                     r.key, r.code);
+    return mffa_fail(err, strcmp(r.code, "AccessDenied") == 0 ? MFFA_EDENIED : MFFA_EIO, "\"s3://%s/%s\" could not be deleted: %s",
+                     b->store->bucket, r.key, r.code);
 }
 
 static bool fits_xml(const char *key) {

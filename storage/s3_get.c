@@ -97,13 +97,15 @@ static void start_part(part *p, fetch *f, int64_t first) {
     mffa_s3_call_done(&p->call);
     p->f = f, p->first = first, p->bytes = left < whole ? left : whole;
     p->call = (mffa_s3_call){.method = "GET", .key = f->key, .sink = take_part, .ctx = p};
-    mffa_buf_putf(&p->call.headers, "Range: bytes=%lld-%lld\nIf-Match: \"%s\"\n", (long long)first, (long long)(first + p->bytes - 1), f->etag);
+    mffa_buf_putf(&p->call.headers, "Range: bytes=%lld-%lld\nIf-Match: \"%s\"\n", (long long)first, (long long)(first + p->bytes - 1),
+                  f->etag);
     mffa_s3_start(&f->store->s3, &p->call);
 }
 
 static mffa_code finish_part(const part *p, mffa_err *err) {
     const mffa_s3_call *c = &p->call;
-    if (c->rc == MFFA_EEXISTS) return mffa_fail(err, MFFA_EIO, "\"s3://%s/%s\": it changed while it was read", p->f->store->bucket, p->f->key);
+    if (c->rc == MFFA_EEXISTS)
+        return mffa_fail(err, MFFA_EIO, "\"s3://%s/%s\": it changed while it was read", p->f->store->bucket, p->f->key);
     if (c->rc && err) *err = c->err;
     if (!c->rc && c->answer.got != p->bytes)
         return mffa_fail(err, MFFA_EIO, "\"s3://%s/%s\": the server sent %lld bytes of %lld", p->f->store->bucket, p->f->key,
@@ -131,7 +133,8 @@ static mffa_code fetch_rest(fetch *f, int64_t from, mffa_err *err) {
     return rc;
 }
 
-mffa_code mffa_s3_fetch(mffa_s3_store *s, const char *key, int64_t max_bytes, mffa_s3_write *write, void *ctx, mffa_s3_facts *out, mffa_err *err) {
+mffa_code mffa_s3_fetch(mffa_s3_store *s, const char *key, int64_t max_bytes, mffa_s3_write *write, void *ctx, mffa_s3_facts *out,
+                        mffa_err *err) {
     fetch f = {.store = s, .key = key, .max_bytes = max_bytes, .write = write, .ctx = ctx, .total = -1};
     int64_t got = 0;
     mffa_code rc = fetch_first(&f, true, &got, err);

@@ -67,7 +67,8 @@ static mffa_code finish_part(upload *u, const part *p, mffa_err *err) {
     if (p->call.rc && err) *err = p->call.err;
     if (p->call.rc) return p->call.rc;
     (void)mffa_http_header(&p->call.answer, "ETag", etag, MFFA_S3_ETAG);
-    return *etag ? MFFA_OK : mffa_fail(err, MFFA_EIO, "\"s3://%s/%s\": the server gives no ETag for part %d", u->store->bucket, u->key, p->number + 1);
+    if (*etag) return MFFA_OK;
+    return mffa_fail(err, MFFA_EIO, "\"s3://%s/%s\": the server gives no ETag for part %d", u->store->bucket, u->key, p->number + 1);
 }
 
 static mffa_code send_parts(upload *u, mffa_err *err) {
@@ -116,7 +117,8 @@ static mffa_code complete(upload *u, mffa_put how, const char *mark, mffa_err *e
 static void abort_upload(upload *u) {
     MFFA_AUTO(mffa_buf_done) mffa_buf query = {0};
     mffa_buf_putf(&query, "uploadId=%s", mffa_buf_text(&u->id));
-    MFFA_AUTO(mffa_s3_call_done) mffa_s3_call c = {.method = "DELETE", .key = u->key, .query = mffa_buf_text(&query), .text_max = ANSWER_MAX};
+    MFFA_AUTO(mffa_s3_call_done) mffa_s3_call c = {.method = "DELETE", .key = u->key, .query = mffa_buf_text(&query),
+                                                   .text_max = ANSWER_MAX};
     (void)!mffa_s3_run(&u->store->s3, &c, NULL);
 }
 

@@ -51,7 +51,8 @@ static mffa_code prove_conditional(mffa_s3_store *s, const char *key, const mffa
     if (rc == MFFA_EEXISTS) return atomic_store(&client->conditional_proven, true), MFFA_OK;
     if (rc) return rc;
     return mffa_fail(err, MFFA_EUNSUPPORTED,
-                     "\"s3://%s/%s\": %s ignores If-None-Match, so that an object could be overwritten unnoticed; MFFA_S3_CONDITIONAL=off accepts that",
+                     "\"s3://%s/%s\": %s ignores If-None-Match, so that an object could be overwritten unnoticed; "
+                     "MFFA_S3_CONDITIONAL=off accepts that",
                      s->bucket, key, client->host);
 }
 

@@ -82,7 +82,9 @@ static mffa_code write_file(void *ctx, int64_t at, mffa_span piece, mffa_err *er
     for (size_t done = 0; done < piece.len;) {
         ssize_t n = pwrite(e->fd, (const char *)piece.ptr + done, piece.len - done, at + (int64_t)done);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return mffa_fail(err, errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? MFFA_ENOSPC : MFFA_EIO, "cannot write \"%s\": %s", e->path, strerror(errno));
+        if (n < 0)
+            return mffa_fail(err, errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? MFFA_ENOSPC : MFFA_EIO, "cannot write \"%s\": %s",
+                             e->path, strerror(errno));
         done += (size_t)n;
     }
     return MFFA_OK;

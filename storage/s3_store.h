@@ -28,8 +28,8 @@ typedef struct mffa_s3_facts {
 } mffa_s3_facts;
 /* Large objects come in parts that must all be of the same version: MFFA_EIO when the object changed meanwhile.
  * MFFA_EINVAL: more than max_bytes. */
-MFFA_MUST_USE mffa_code mffa_s3_fetch(mffa_s3_store *s, const char *key, int64_t max_bytes, mffa_s3_write *write, void *ctx, mffa_s3_facts *out,
-                                      mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_s3_fetch(mffa_s3_store *s, const char *key, int64_t max_bytes, mffa_s3_write *write, void *ctx,
+                                      mffa_s3_facts *out, mffa_err *err);
 MFFA_MUST_USE mffa_code mffa_s3_head(mffa_s3_store *s, const char *key, mffa_s3_facts *out, mffa_err *err);
 
 /* s3_put.c, s3_multipart.c. body: the whole content. */

@@ -23,8 +23,8 @@ void mffa_sign_encode(mffa_buf *out, const char *text, bool keep_slash);
 
 /* The value of the header Authorization, appended to out. payload_sha256: hex, or UNSIGNED-PAYLOAD.
  * MFFA_EINVAL: a header line without colon, or more headers or query fields than the maxima above. */
-MFFA_MUST_USE mffa_code mffa_sign_headers(const mffa_signer *s, const char *method, const char *path, const char *query, const char *headers,
-                                          const char *payload_sha256, mffa_buf *out, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_sign_headers(const mffa_signer *s, const char *method, const char *path, const char *query,
+                                          const char *headers, const char *payload_sha256, mffa_buf *out, mffa_err *err);
 /* The query of a URL that carries its own permission for expires_s seconds (at most 604800), without "?", appended to out. */
 MFFA_MUST_USE mffa_code mffa_sign_url(const mffa_signer *s, const char *method, const char *host, const char *path, const char *query,
                                       int64_t expires_s, mffa_buf *out, mffa_err *err);

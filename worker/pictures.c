@@ -19,12 +19,8 @@ typedef mffa_code decoder(mffa_span file, const mffa_limits *limits, mffa_image 
 static mffa_code fetch(mffa_job *j, const char *key, decoder *decode, mffa_image *out, mffa_err *err) {
     MFFA_AUTO(mffa_buf_done) mffa_buf file = {0};
     mffa_limits limits = {.max_bytes = j->config->max_image_bytes, .max_pixels = j->config->max_image_pixels};
-    int64_t bytes = 0;
-    mffa_code rc = mffa_store_head(j->dataset, key, &bytes, NULL, err);
-    if (!rc && bytes > limits.max_bytes)
-        return mffa_fail(err, MFFA_EINVAL, "the file has %lld bytes, at most %lld are allowed (MFFA_MAX_IMAGE_BYTES)", (long long)bytes,
-                         (long long)limits.max_bytes);
-    if (!rc) rc = mffa_store_get(j->dataset, key, limits.max_bytes, &file, err);
+    mffa_code rc = mffa_store_get(j->dataset, key, limits.max_bytes, &file, err);
+    if (rc == MFFA_EINVAL) return mffa_wrap(err, rc, "cannot be read (MFFA_MAX_IMAGE_BYTES is %lld)", (long long)limits.max_bytes);
     return rc ? rc : decode(mffa_buf_span(&file), &limits, out, err);
 }
 

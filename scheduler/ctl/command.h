@@ -12,6 +12,8 @@ typedef struct mffa_command {
     char **words;
 } mffa_command;
 
+#define MFFA_COMMAND_PRESIGN "presign" /* the first word of get, where --presign was given */
+
 /* Each: MFFA_OK, or a failure whose text main prints. MFFA_ECANCELLED with an empty text: ended by Ctrl-C, all is said. */
 MFFA_MUST_USE mffa_code mffa_command_sample(const mffa_command *c, mffa_err *err);
 MFFA_MUST_USE mffa_code mffa_command_submit(const mffa_command *c, mffa_err *err);

@@ -1,3 +1,4 @@
+/* mffactl get: a run folder fetched, or (--presign) URLs with which anybody fetches its objects. */
 #include <stdio.h>
 #include <string.h>
 #include "scheduler/ctl/command.h"
@@ -72,17 +73,47 @@ static mffa_code fetch_all(mffa_store *from, mffa_store *target, const mffa_mani
     return rc;
 }
 
-mffa_code mffa_command_get(const mffa_command *c, mffa_err *err) {
+/* The folder that a job's id or a URL names. */
+static mffa_code open_run(const mffa_command *c, const char *word, mffa_store **out, mffa_err *err) {
     MFFA_AUTO(mffa_free_p) char *url = NULL;
+    mffa_code rc = strstr(word, "://") ? MFFA_OK : result_of(c, word, &url, err);
+    return rc ? rc : mffa_store_open(url ? url : word, out, err);
+}
+
+/* ---- presign ---- */
+
+enum { A_DAY_S = 86400 };
+
+static mffa_code print_url(mffa_store *from, const char *key, mffa_err *err) {
+    MFFA_AUTO(mffa_buf_done) mffa_buf url = {0};
+    mffa_code rc = mffa_store_presign(from, key, A_DAY_S, &url, err);
+    if (!rc) puts(mffa_buf_text(&url));
+    return rc;
+}
+
+static mffa_code presign(const mffa_command *c, mffa_err *err) {
+    MFFA_AUTO(mffa_store_close_p) mffa_store *from = NULL;
+    MFFA_AUTO(mffa_manifest_done) mffa_manifest m = {0};
+    int64_t bytes = 0;
+    if (c->count < 2 || c->count > 3) return mffa_fail(err, MFFA_EINVAL, "get --presign needs a job: mffactl get --presign ID|URL [KEY]");
+    const char *key = c->count == 3 ? c->words[2] : NULL;
+    mffa_code rc = open_run(c, c->words[1], &from, err);
+    if (!rc && key) rc = mffa_store_head(from, key, &bytes, NULL, err); /* a URL of what is not there would only disappoint later */
+    if (!rc && key) return print_url(from, key, err);
+    if (!rc) rc = mffa_manifest_read(from, "", &m, err);
+    for (size_t i = 0; !rc && i < m.count; i++) rc = print_url(from, m.objects[i].key, err);
+    return rc ? rc : print_url(from, MFFA_MANIFEST_KEY, err);
+}
+
+mffa_code mffa_command_get(const mffa_command *c, mffa_err *err) {
     MFFA_AUTO(mffa_store_close_p) mffa_store *from = NULL;
     MFFA_AUTO(mffa_store_close_p) mffa_store *target = NULL;
     MFFA_AUTO(mffa_manifest_done) mffa_manifest m = {0};
     MFFA_AUTO(mffa_buf_done) mffa_buf text = {0};
     int64_t kept = 0, bytes = 0;
+    if (c->count > 0 && strcmp(c->words[0], MFFA_COMMAND_PRESIGN) == 0) return presign(c, err);
     if (c->count != 2) return mffa_fail(err, MFFA_EINVAL, "get needs a job and a folder: mffactl get ID|URL DIR");
-    mffa_code rc = MFFA_OK;
-    if (!strstr(c->words[0], "://")) rc = result_of(c, c->words[0], &url, err);
-    if (!rc) rc = mffa_store_open(url ? url : c->words[0], &from, err);
+    mffa_code rc = open_run(c, c->words[0], &from, err);
     if (!rc) rc = mffa_manifest_read(from, "", &m, err);
     if (!rc) rc = mffa_command_folder(c->words[1], &target, err);
     if (!rc) rc = fetch_all(from, target, &m, &kept, &bytes, err);

@@ -11,7 +11,8 @@ static const struct {
 } commands[] = {
     {"submit", "KIND FIELD VALUE...", "submit a job, with the same words as redis-cli FCALL mffa_submit 0; prints its ids", mffa_command_submit, false},
     {"watch", "ID...", "follow jobs to their end; exits 0 if all are done", mffa_command_watch, false},
-    {"get", "ID|URL DIR", "fetch what a done job published into a folder, every object checked against the manifest", mffa_command_get, true},
+    {"get", "ID|URL DIR | --presign ID|URL [KEY]", "fetch what a done job published into a folder, every object checked against the manifest;\n"
+     "      --presign: print a URL of each object (of KEY), with which anybody can get it for a day", mffa_command_get, true},
     {"put", "DIR URL", "copy a folder's files to storage, such as a data set to s3://bucket/prefix", mffa_command_put, true},
     {"verify", "MODEL --data DIR [--weights DIR] [--output DIR]", "have a worker compute a model again and tell the largest difference", mffa_command_verify, true},
     {"sample", "DIR [train N] [good N] [defects N] [side N] [seed N] [profile small|paper]", "make a small data set and random weights to try everything with",
@@ -29,12 +30,13 @@ static void print_commands(mffa_buf *out) {
     mffa_buf_puts(out, "  version\n      print the version\n");
 }
 
-/* The flags of verify are no settings: they become words. */
+/* Flags of one command are no settings: they become words. */
 static void take_own_flags(int argc, char **argv) {
-    static const char *const own[] = {"--data", "--weights", "--output"};
-    for (int i = 2; i < argc && strcmp(argv[1], "verify") == 0; i++)
+    static const struct { const char *command, *flag; } own[] = {
+        {"verify", "--data"}, {"verify", "--weights"}, {"verify", "--output"}, {"get", "--" MFFA_COMMAND_PRESIGN}};
+    for (int i = 2; i < argc; i++)
         for (size_t k = 0; k < MFFA_COUNT(own); k++)
-            if (strcmp(argv[i], own[k]) == 0) argv[i] += strlen("--");
+            if (strcmp(argv[1], own[k].command) == 0 && strcmp(argv[i], own[k].flag) == 0) argv[i] += strlen("--");
 }
 
 static mffa_code run(const mffa_command *c, const char *name, mffa_err *err) {

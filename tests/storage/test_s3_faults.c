@@ -91,7 +91,8 @@ static void a_server_error_and_a_lost_connection_are_tried_again(void **state) {
 
 static void a_body_that_breaks_off_is_fetched_again(void **state) {
     (void)state;
-    SCRIPT({"206 Partial Content", RANGE("0-4/5"), "hel", 5, MFFA_THEN_RESET}, {"206 Partial Content", RANGE("0-4/5"), "he", 5, MFFA_THEN_CLOSE},
+    SCRIPT({"206 Partial Content", RANGE("0-4/5"), "hel", 5, MFFA_THEN_RESET},
+           {"206 Partial Content", RANGE("0-4/5"), "he", 5, MFFA_THEN_CLOSE},
            {"206 Partial Content", RANGE("0-2/3"), "new"});
     (void)err;
     assert_gets(s, "x", "new"); /* shorter by now: nothing of the first attempts is left */
@@ -100,11 +101,13 @@ static void a_body_that_breaks_off_is_fetched_again(void **state) {
 
 static void what_will_not_get_better_is_asked_once(void **state) {
     (void)state;
-    SCRIPT({"403 Forbidden", "x-amz-request-id: R1\r\n", ERROR_BODY("AccessDenied")}, {"403 Forbidden", NULL, ERROR_BODY("SignatureDoesNotMatch")},
+    SCRIPT({"403 Forbidden", "x-amz-request-id: R1\r\n", ERROR_BODY("AccessDenied")},
+           {"403 Forbidden", NULL, ERROR_BODY("SignatureDoesNotMatch")},
            {"404 Not Found", NULL, ERROR_BODY("NoSuchKey")}, {"400 Bad Request", NULL, ERROR_BODY("ExpiredToken")},
            {"501 Not Implemented", NULL, ERROR_BODY("NotImplemented")}, {"400 Bad Request", NULL, ERROR_BODY("InvalidArgument")});
     (void)err;
-    assert_get_fails(s, MFFA_EDENIED, "\"s3://plant/dir/x\": GET answers 403 AccessDenied (request R1) \"said the server\"; the credentials may not do this");
+    assert_get_fails(s, MFFA_EDENIED, "\"s3://plant/dir/x\": GET answers 403 AccessDenied (request R1) \"said the server\"; "
+                                      "the credentials may not do this");
     assert_get_fails(s, MFFA_EDENIED, "look at AWS_SECRET_ACCESS_KEY");
     assert_get_fails(s, MFFA_ENOTFOUND, "404 NoSuchKey");
     assert_get_fails(s, MFFA_EDENIED, "the session has ended");
@@ -147,7 +150,8 @@ static void silence_and_drops_end_at_their_limits(void **state) {
     (void)state;
     static const mffa_step steps[] = {{"206 Partial Content", RANGE("0-99/100"), "x", 100, MFFA_THEN_SILENCE},
                                       {"206 Partial Content", RANGE("0-99/100"),
-                                       "0123456789012345678901234567890123456789012345678901234567890123456789012345678901234567890123456789", 0,
+                                       "01234567890123456789012345678901234567890123456789"
+                                       "01234567890123456789012345678901234567890123456789", 0,
                                        MFFA_THEN_DRIP}};
     mffa_store *s = scripted(steps, MFFA_COUNT(steps), "4000");
     assert_get_fails(s, MFFA_EIO, "lost 127.0.0.1:"); /* silent for a second, then too slow for the deadline */
@@ -240,7 +244,8 @@ static void an_error_in_the_clothes_of_a_success_is_an_error(void **state) {
     assert_ok(put_two_parts(later_fine, 5, 5, MFFA_PUT_REPLACE, &err));
     assert_non_null(strstr(mffa_script_request(1), "PUT /plant/dir/x?partNumber=1&uploadId=u%2F1%2B HTTP/1.1"));
     mffa_script_stop();
-    const mffa_step bad[] = {CREATED, STORED("a"), STORED("b"), {"200 OK", NULL, ERROR_BODY("AccessDenied")}, {"204 No Content", NULL, NULL}};
+    const mffa_step bad[] = {CREATED, STORED("a"), STORED("b"), {"200 OK", NULL, ERROR_BODY("AccessDenied")},
+                             {"204 No Content", NULL, NULL}};
     assert_int_equal(put_two_parts(bad, 5, 5, MFFA_PUT_REPLACE, &err), MFFA_EDENIED);
     assert_non_null(strstr(err.msg, "POST answers 200 AccessDenied"));
     assert_non_null(strstr(mffa_script_request(4), "DELETE /plant/dir/x?uploadId=u%2F1%2B HTTP/1.1"));
@@ -278,8 +283,10 @@ static mffa_code put_new(mffa_store *s, mffa_err *err) { return mffa_store_put(s
 
 static void a_taken_key_and_a_conflict_are_told_apart(void **state) {
     (void)state;
-    SCRIPT({"412 Precondition Failed", NULL, ERROR_BODY("PreconditionFailed")}, {"200 OK", NULL, NULL}, {"409 Conflict", NULL, ERROR_BODY("ConditionalRequestConflict")},
-           {"200 OK", "ETag: \"a\"\r\n", NULL}, {"412 Precondition Failed", NULL, ERROR_BODY("PreconditionFailed")}, {"200 OK", "ETag: \"a\"\r\n", NULL});
+    SCRIPT({"412 Precondition Failed", NULL, ERROR_BODY("PreconditionFailed")}, {"200 OK", NULL, NULL},
+           {"409 Conflict", NULL, ERROR_BODY("ConditionalRequestConflict")},
+           {"200 OK", "ETag: \"a\"\r\n", NULL}, {"412 Precondition Failed", NULL, ERROR_BODY("PreconditionFailed")},
+           {"200 OK", "ETag: \"a\"\r\n", NULL});
     assert_int_equal(put_new(s, &err), MFFA_EEXISTS);
     assert_string_equal(err.msg, "\"s3://plant/dir/x\" exists already");
     assert_ok(put_new(s, &err)); /* with the proof that the server knows the condition, once */
@@ -302,9 +309,11 @@ static void a_server_that_ignores_the_condition_is_named(void **state) {
     (void)state;
     SCRIPT({"200 OK", "ETag: \"a\"\r\n", NULL}, {"200 OK", "ETag: \"a\"\r\n", NULL});
     assert_int_equal(put_new(s, &err), MFFA_EUNSUPPORTED);
-    assert_non_null(strstr(err.msg, " ignores If-None-Match, so that an object could be overwritten unnoticed; MFFA_S3_CONDITIONAL=off accepts that"));
+    assert_non_null(strstr(err.msg, " ignores If-None-Match, so that an object could be overwritten unnoticed; "
+                                    "MFFA_S3_CONDITIONAL=off accepts that"));
     finish(s, 2);
-    static const mffa_step looks[] = {{"404 Not Found", NULL, NULL}, {"200 OK", "ETag: \"a\"\r\n", NULL}, {"200 OK", "ETag: \"a\"\r\n", NULL}};
+    static const mffa_step looks[] = {{"404 Not Found", NULL, NULL}, {"200 OK", "ETag: \"a\"\r\n", NULL},
+                                      {"200 OK", "ETag: \"a\"\r\n", NULL}};
     setenv("MFFA_S3_CONDITIONAL", "off", 1);
     s = scripted(looks, 3, "20000");
     unsetenv("MFFA_S3_CONDITIONAL");
@@ -336,7 +345,8 @@ static void lists_that_cannot_be_are_refused(void **state) {
     SCRIPT(PAGE(OBJECT("dir/a") MORE("t")), PAGE(OBJECT("dir/b") MORE("t")),        /* the same place again */
            PAGE(OBJECT("dir/a") MORE("t1")), PAGE(OBJECT("dir/a") MORE("t2")),      /* the same keys again */
            PAGE(OBJECT("dir/b") OBJECT("dir/a")), PAGE(OBJECT("other/a")), PAGE(OBJECT("dir/a") "<IsTruncated>true</IsTruncated>"),
-           PAGE("<Contents><Key>dir/a</Key></Contents>"), {"200 OK", NULL, "<html><br></html>"}, {"200 OK", NULL, "<ListBucketResult><Contents>"});
+           PAGE("<Contents><Key>dir/a</Key></Contents>"), {"200 OK", NULL, "<html><br></html>"},
+           {"200 OK", NULL, "<ListBucketResult><Contents>"});
     (void)err;
     assert_list_fails(s, "goes round in circles");
     assert_list_fails(s, "is not in order, or goes round in circles");
@@ -378,7 +388,9 @@ static void what_could_not_be_deleted_is_named(void **state) {
 
 static void uploads_that_nobody_finished_go_with_delete_all(void **state) {
     (void)state;
-    SCRIPT(PAGE(""), {"200 OK", NULL, "<ListMultipartUploadsResult><Upload><Key>dir/a/x</Key><UploadId>u1</UploadId></Upload></ListMultipartUploadsResult>"},
+    SCRIPT(PAGE(""),
+           {"200 OK", NULL,
+            "<ListMultipartUploadsResult><Upload><Key>dir/a/x</Key><UploadId>u1</UploadId></Upload></ListMultipartUploadsResult>"},
            {"204 No Content", NULL, NULL});
     assert_ok(mffa_store_delete_all(s, "a/", &err));
     assert_non_null(strstr(mffa_script_request(2), "DELETE /plant/dir/a/x?uploadId=u1 HTTP/1.1"));

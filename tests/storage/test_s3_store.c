@@ -66,8 +66,8 @@ static void round_trip(mffa_store *s, const char *key) {
 static void keys_with_anything_in_them_are_signed_listed_and_deleted(void **state) {
     (void)state;
     mffa_err err = {0};
-    const char *keys[] = {"odd/ b", "odd/!\"'()*", "odd/#?&=@:", "odd/%2B", "odd/+plus+", "odd/...", "odd/<&>;", "odd/[x]{y}|\\^`", "odd/a=b&c=d",
-                          "odd/caf\xC3\xA9", "odd/x ~y", "odd/\xE6\xBC\xA2\xE5\xAD\x97.png"};
+    const char *keys[] = {"odd/ b", "odd/!\"'()*", "odd/#?&=@:", "odd/%2B", "odd/+plus+", "odd/...", "odd/<&>;", "odd/[x]{y}|\\^`",
+                          "odd/a=b&c=d", "odd/caf\xC3\xA9", "odd/x ~y", "odd/\xE6\xBC\xA2\xE5\xAD\x97.png"};
     MFFA_AUTO(mffa_store_close_p) mffa_store *s = open_store();
     MFFA_AUTO(mffa_buf_done) mffa_buf want = {0};
     MFFA_AUTO(mffa_buf_done) mffa_buf got = {0};
@@ -161,7 +161,8 @@ static void an_upload_that_is_not_allowed_is_refused_before_its_parts(void **sta
     mffa_err err = {0};
     char file[] = "/tmp/mffa-s3-short-XXXXXX";
     make_file(file, 2 * PART);
-    const char *reader[][2] = {{"AWS_ACCESS_KEY_ID", env("S3_READER_KEY")}, {"AWS_SECRET_ACCESS_KEY", env("S3_READER_SECRET")}, {NULL, NULL}};
+    const char *reader[][2] = {{"AWS_ACCESS_KEY_ID", env("S3_READER_KEY")}, {"AWS_SECRET_ACCESS_KEY", env("S3_READER_SECRET")},
+                               {NULL, NULL}};
     assert_ok(set_up(reader, &err));
     MFFA_AUTO(mffa_store_close_p) mffa_store *s = open_store();
     mffa_code rc = mffa_store_put_file(s, "half/x", file, MFFA_PUT_REPLACE, &err);
@@ -266,7 +267,8 @@ static void a_presigned_url_is_fetched_by_anyone_until_it_ends(void **state) {
     assert_ok(mffa_store_presign(s, "open/a b+c", 60, &at, &err));
     snprintf(command, sizeof command, "test \"$(curl -sf --noproxy '*' ${S3_CA:+--cacert $S3_CA} '%s')\" = 'for all'", mffa_buf_text(&at));
     assert_int_equal(system(command), 0);
-    snprintf(command, sizeof command, "! curl -sf -o /dev/null --noproxy '*' ${S3_CA:+--cacert $S3_CA} '%s0'", mffa_buf_text(&at)); /* tampered with */
+    /* tampered with */
+    snprintf(command, sizeof command, "! curl -sf -o /dev/null --noproxy '*' ${S3_CA:+--cacert $S3_CA} '%s0'", mffa_buf_text(&at));
     assert_int_equal(system(command), 0);
     assert_ok(mffa_store_delete_all(s, "open/", &err));
 }
@@ -341,7 +343,8 @@ static void refuse_setting(const char *name, const char *value, const char *text
 
 static void bad_settings_are_named(void **state) {
     (void)state;
-    refuse_setting("MFFA_S3_ENDPOINT", "s3.example.com", "MFFA_S3_ENDPOINT=\"s3.example.com\" is no URL: expected https://host or http://host:port");
+    refuse_setting("MFFA_S3_ENDPOINT", "s3.example.com",
+                   "MFFA_S3_ENDPOINT=\"s3.example.com\" is no URL: expected https://host or http://host:port");
     refuse_setting("MFFA_S3_ENDPOINT", "https://s3.example.com/path", "has a path");
     refuse_setting("MFFA_S3_ENDPOINT", "https://user:secret@s3.example.com", "MFFA_S3_ENDPOINT=\"...\" has characters that no host has");
     refuse_setting("MFFA_S3_REGION", "eu west", "MFFA_S3_REGION=\"eu west\" is no region");

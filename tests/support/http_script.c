@@ -19,9 +19,9 @@ static struct {
     pthread_t acceptor, threads[CONNECTIONS_MAX];
     int sockets[CONNECTIONS_MAX];
     char url[64];
-    pthread_mutex_t lock; /* guards sockets, asked, heads, mark */
+    pthread_mutex_t lock; /* guards sockets, asked, heads, bodies, mark */
     int asked;
-    char *heads[REQUESTS_MAX];
+    char *heads[REQUESTS_MAX], *bodies[REQUESTS_MAX];
     char mark[64];
     atomic_bool stopping;
 } server = {.lock = PTHREAD_MUTEX_INITIALIZER};
@@ -32,8 +32,8 @@ static const char *header(const char *head, const char *name) {
     return NULL;
 }
 
-/* One request's head; its body is read and thrown away. false: the connection has ended. */
-static bool read_request(int fd, char *head) {
+/* One request's head and the first bytes of its body; the rest is read and thrown away. false: the connection has ended. */
+static bool read_request(int fd, char *head, char *body) {
     size_t n = 0;
     char *end = NULL;
     while (!end) {
@@ -44,23 +44,29 @@ static bool read_request(int fd, char *head) {
         end = strstr(head, "\r\n\r\n");
     }
     const char *length = header(head, "Content-Length");
-    int64_t left = (length ? strtoll(length, NULL, 10) : 0) - (int64_t)(head + n - end - 4);
+    size_t kept = (size_t)(head + n - end - 4);
+    int64_t left = (length ? strtoll(length, NULL, 10) : 0) - (int64_t)kept;
+    memcpy(body, end + 4, kept);
     *end = '\0';
     for (char waste[65536]; left > 0;) {
         ssize_t got = recv(fd, waste, left < (int64_t)sizeof waste ? (size_t)left : sizeof waste, 0);
         if (got <= 0) return false;
+        size_t more = (size_t)got < HEAD_MAX - 1 - kept ? (size_t)got : HEAD_MAX - 1 - kept;
+        memcpy(body + kept, waste, more);
+        kept += more;
         left -= got;
     }
+    body[kept] = '\0';
     return true;
 }
 
-static mffa_step note_request(const char *head) {
+static mffa_step note_request(const char *head, const char *body) {
     static const mffa_step last = {"500 End Of Script", NULL, "<Error><Code>EndOfScript</Code></Error>", 0, MFFA_THEN_KEEP};
     pthread_mutex_lock(&server.lock);
     mffa_step step = (size_t)server.asked < server.count ? server.steps[server.asked] : last;
     const char *mark = header(head, "x-amz-meta-mffa-put");
     if (mark) snprintf(server.mark, sizeof server.mark, "%.*s", (int)strcspn(mark, "\r"), mark);
-    if (server.asked < REQUESTS_MAX) server.heads[server.asked] = strdup(head);
+    if (server.asked < REQUESTS_MAX) server.heads[server.asked] = strdup(head), server.bodies[server.asked] = strdup(body);
     server.asked++;
     pthread_mutex_unlock(&server.lock);
     return step;
@@ -104,9 +110,9 @@ static bool act(int fd, const mffa_step *s, bool with_body) {
 
 static void *serve(void *ctx) {
     int *socket_of_mine = ctx, fd = *socket_of_mine;
-    char head[HEAD_MAX];
-    while (read_request(fd, head)) {
-        mffa_step step = note_request(head);
+    char head[HEAD_MAX], body[HEAD_MAX];
+    while (read_request(fd, head, body)) {
+        mffa_step step = note_request(head, body);
         if (!act(fd, &step, strncmp(head, "HEAD ", 5) != 0)) break;
     }
     pthread_mutex_lock(&server.lock);
@@ -152,7 +158,10 @@ void mffa_script_stop(void) {
         pthread_mutex_unlock(&server.lock);
         pthread_join(server.threads[i], NULL);
     }
-    for (int i = 0; i < REQUESTS_MAX; i++) free(server.heads[i]), server.heads[i] = NULL;
+    for (int i = 0; i < REQUESTS_MAX; i++) {
+        free(MFFA_TAKE(server.heads[i]));
+        free(MFFA_TAKE(server.bodies[i]));
+    }
 }
 
 int mffa_script_requests(void) {
@@ -162,9 +171,12 @@ int mffa_script_requests(void) {
     return n;
 }
 
-const char *mffa_script_request(int i) {
+static const char *kept(char *const texts[], int i) {
     pthread_mutex_lock(&server.lock);
-    const char *head = i >= 0 && i < REQUESTS_MAX && server.heads[i] ? server.heads[i] : "";
+    const char *text = i >= 0 && i < REQUESTS_MAX && texts[i] ? texts[i] : "";
     pthread_mutex_unlock(&server.lock);
-    return head;
+    return text;
 }
+
+const char *mffa_script_request(int i) { return kept(server.heads, i); }
+const char *mffa_script_body(int i) { return kept(server.bodies, i); }

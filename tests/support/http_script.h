@@ -21,5 +21,6 @@ const char *mffa_script_start(const mffa_step *steps, size_t count);
 void mffa_script_stop(void);
 int mffa_script_requests(void);         /* so far */
 const char *mffa_script_request(int i); /* request line and headers of the i-th, from 0; "" if there was none */
+const char *mffa_script_body(int i);    /* its body, up to the first NUL and to 16 KiB */
 
 #endif

@@ -94,6 +94,7 @@ static void wrong_command_lines_are_answered_with_the_way_out(void **state) {
     assert_string_equal(ctl(1, "frobnicate"), "mffactl: there is no command \"frobnicate\": mffactl --help lists them\n");
     assert_string_equal(ctl(1, "watch"), "mffactl: watch needs a job: mffactl watch ID...\n");
     assert_string_equal(ctl(1, "get k4-1"), "mffactl: get needs a job and a folder: mffactl get ID|URL DIR\n");
+    assert_string_equal(ctl(1, "get --presign"), "mffactl: get --presign needs a job: mffactl get --presign ID|URL [KEY]\n");
     assert_string_equal(ctl(1, "weights medium %s/w", dir), "mffactl: weights \"medium\": expected small or paper\n");
     assert_string_equal(ctl(1, "sample"), "mffactl: sample needs a folder: mffactl sample DIR\n");
     assert_string_equal(ctl(1, "sample %s/s train 5x", dir), "mffactl: train=\"5x\": expected an integer from 0 to 1000000\n");
@@ -250,6 +251,14 @@ static void get_fetches_what_a_done_job_published_and_keeps_what_is_there(void *
     assert_string_equal(text_of(path), "picture");
 }
 
+static void get_presign_says_that_files_have_no_such_urls(void **state) {
+    (void)state;
+    char url[160];
+    snprintf(url, sizeof url, "%s", make_run("unsigned"));
+    assert_has(ctl(1, "get --presign %s", url), "cannot be presigned: only s3:// can");
+    assert_has(ctl(1, "get --presign %s absent.json", url), "absent.json");
+}
+
 static void get_refuses_what_the_manifest_does_not_vouch_for(void **state) {
     (void)state;
     char path[320], url[160];
@@ -367,6 +376,7 @@ int main(void) {
         cmocka_unit_test_setup(watch_names_the_job_because_of_which_others_were_skipped, empty),
         cmocka_unit_test_setup(watch_outlives_redis_and_an_interrupt_leaves_the_job_alone, empty),
         cmocka_unit_test_setup(get_fetches_what_a_done_job_published_and_keeps_what_is_there, empty),
+        cmocka_unit_test(get_presign_says_that_files_have_no_such_urls),
         cmocka_unit_test(get_refuses_what_the_manifest_does_not_vouch_for),
         cmocka_unit_test(a_file_that_is_not_the_published_one_is_refused),
         cmocka_unit_test(weights_come_from_a_mirror_and_are_known_again),
