@@ -52,7 +52,8 @@ static void end_all(const char *epoch) {
 
 static int forget_all(void) {
     int removed = 0;
-    for (int64_t until = mffa_now_ms() + 120000; removed < JOBS && mffa_now_ms() < until;) removed += (int)number_of(mffa_test_fcall(&redis, "reap"), "removed ");
+    for (int64_t until = mffa_now_ms() + 120000; removed < JOBS && mffa_now_ms() < until;)
+        removed += (int)number_of(mffa_test_fcall(&redis, "reap"), "removed ");
     return removed;
 }
 
@@ -70,12 +71,13 @@ static void memory_comes_back_after_the_retention_time(void **state) {
     long long left = LEFT_BYTES; /* Redis gives its tables back bit by bit */
     for (int64_t until = mffa_now_ms() + 30000; left >= LEFT_BYTES && mffa_now_ms() < until; mffa_sleep_ms(50))
         left = used() - before - atoll(mffa_test_ask(&redis, "MEMORY USAGE mffa:{main}:ev SAMPLES 0"));
-    printf("%d jobs: %lld bytes each while queued; %.1f MB with %d done and %d cancelled; %lld bytes more than before after all are forgotten, "
-           "besides the stream of the last events (%s bytes)\n",
+    printf("%d jobs: %lld bytes each while queued; %.1f MB with %d done and %d cancelled; %lld bytes more than before after all are "
+           "forgotten, besides the stream of the last events (%s bytes)\n",
            JOBS, queued / JOBS, (double)ended / 1e6, RUN, JOBS - RUN, left, mffa_test_ask(&redis, "MEMORY USAGE mffa:{main}:ev SAMPLES 0"));
     assert_true(left < LEFT_BYTES);
     assert_true(queued / JOBS < 600);
-    mffa_test_ask(&redis, "DEL mffa:{main}:worker:w1 mffa:{main}:workers mffa:{main}:wake:default mffa:{main}:ev mffa:{main}:pools mffa:{main}:counts");
+    mffa_test_ask(&redis, "DEL mffa:{main}:worker:w1 mffa:{main}:workers mffa:{main}:wake:default mffa:{main}:ev");
+    mffa_test_ask(&redis, "DEL mffa:{main}:pools mffa:{main}:counts");
     assert_string_equal(mffa_test_ask(&redis, "KEYS *"), "mffa:{main}:cfg");
 }
 

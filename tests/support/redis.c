@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <fcntl.h>
-#include <glob.h>
 #include <signal.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -21,16 +20,6 @@ static bool has_redis_server(void) {
     return false;
 }
 
-/* libc's malloc goes before the server's own: that one asks for the time before libfaketime is ready to answer. */
-static void fake_the_clock(const mffa_test_redis *r) {
-    glob_t found = {0};
-    char preload[512];
-    if (glob("/usr/lib/*/faketime/libfaketime.so.1", 0, NULL, &found) != 0) _exit(127);
-    snprintf(preload, sizeof preload, "%s:libc.so.6", found.gl_pathv[0]);
-    setenv("LD_PRELOAD", preload, 1), setenv("FAKETIME_TIMESTAMP_FILE", r->clock, 1), setenv("TZ", "UTC", 1);
-    setenv("FAKETIME_NO_CACHE", "1", 1), setenv("FAKETIME_DONT_FAKE_MONOTONIC", "1", 1);
-}
-
 static void spawn(mffa_test_redis *r) {
     pid_t parent = getpid();
     r->pid = fork();
@@ -40,7 +29,7 @@ static void spawn(mffa_test_redis *r) {
     if (getppid() != parent) _exit(1);
     int null = open("/dev/null", O_RDWR);
     dup2(null, 0), dup2(null, 1), dup2(null, 2);
-    if (*r->clock) fake_the_clock(r);
+    if (*r->clock) setenv("LD_PRELOAD", MFFA_TEST_CLOCK, 1), setenv("MFFA_TEST_CLOCK", r->clock, 1);
     execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", r->socket, "--dir", r->dir, "--save", "", "--appendonly", r->keeps ? "yes" : "no",
            "--appendfsync", *r->clock ? "no" : "always", "--enable-debug-command", "yes", (char *)NULL);
     _exit(127);
@@ -54,15 +43,12 @@ static void wait_until_it_answers(mffa_test_redis *r) {
     fail_msg("the private redis-server does not answer: %s", mffa_test_ask(r, "PING"));
 }
 
-static void skip_unless(bool there, const char *what) {
-    if (there) return;
-    printf("skipped: there is no %s\n", what);
-    exit(MFFA_TEST_SKIP);
-}
-
 /* The folder and the client; the server is not started yet. */
 static void prepare(mffa_test_redis *r, bool keeps) {
-    skip_unless(has_redis_server(), "redis-server on the PATH");
+    if (!has_redis_server()) {
+        printf("skipped: there is no redis-server on the PATH\n");
+        exit(MFFA_TEST_SKIP);
+    }
     signal(SIGPIPE, SIG_IGN); /* as our programs do: a dead server is an error of the call */
     *r = (mffa_test_redis){.dir = "/tmp/mffa-redis-XXXXXX", .keeps = keeps};
     assert_non_null(mkdtemp(r->dir));
@@ -81,30 +67,20 @@ void mffa_test_redis_start(mffa_test_redis *r, bool keeps) {
 }
 
 void mffa_test_redis_set_time(mffa_test_redis *r, int64_t ms) {
-    char text[64], fresh[112];
-    time_t s = (time_t)(ms / 1000);
-    struct tm t;
-    assert_non_null(gmtime_r(&s, &t));
-    size_t n = strftime(text, sizeof text, "%Y-%m-%d %H:%M:%S", &t);
-    n += (size_t)snprintf(text + n, sizeof text - n, ".%03d500\n", (int)(ms % 1000)); /* in the middle of the ms: the fraction is rounded */
-    snprintf(fresh, sizeof fresh, "%s.new", r->clock); /* renamed over the old one: the server never reads half a time */
-    int fd = open(fresh, O_CREAT | O_WRONLY | O_TRUNC | O_CLOEXEC, 0600);
+    int fd = open(r->clock, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
     assert_true(fd >= 0);
-    assert_int_equal(write(fd, text, n), (ssize_t)n);
+    assert_int_equal(write(fd, &ms, sizeof ms), sizeof ms);
     close(fd);
-    assert_int_equal(rename(fresh, r->clock), 0);
 }
 
 void mffa_test_redis_start_at(mffa_test_redis *r, bool keeps, int64_t ms) {
-    glob_t found = {0};
     mffa_err err = {0};
-    skip_unless(glob("/usr/lib/*/faketime/libfaketime.so.1", 0, NULL, &found) == 0, "libfaketime (Debian package libfaketime)");
-    globfree(&found);
     prepare(r, keeps);
     snprintf(r->clock, sizeof r->clock, "%s/clock", r->dir);
     mffa_test_redis_set_time(r, ms);
     spawn(r);
     wait_until_it_answers(r);
+    assert_int_equal(atoll(mffa_test_ask(r, "TIME")), ms / 1000);
     assert_ok(mffa_queue_load_library(r->queue, &err));
 }
 

@@ -18,8 +18,7 @@ typedef struct mffa_test_redis {
 
 /* Starts the server and waits until it answers; ends the program with 77 (skip) and a sentence where there is no redis-server. */
 void mffa_test_redis_start(mffa_test_redis *r, bool keeps);
-/* The same with a clock that stands still unless the test moves it, for TIME and the expiry of keys alike (Debian's libfaketime; without
- * it the program ends with 77). */
+/* The same with a clock that stands still unless the test moves it, for TIME and the expiry of keys alike. */
 void mffa_test_redis_start_at(mffa_test_redis *r, bool keeps, int64_t ms);
 void mffa_test_redis_set_time(mffa_test_redis *r, int64_t ms);
 /* An empty server in place of this one, without our functions. */
