@@ -1,0 +1,64 @@
+#include "tests/scheduler/model/mutants.h"
+
+#include "core/base/buf.h"
+#include "scheduler/functions.h"
+#include "tests/support/test.h"
+
+const mutant mutants[] = {
+    {"priorities do not matter", "(9 - tonumber(j.prio or 5)) * 281474976710656", "281474976710656"},
+    {"the newest of equal ones goes first", "* 281474976710656 + tonumber(seq))", "* 281474976710656 - tonumber(seq))"},
+    {"a claim's lost reply loses the job", "if known[1] == request then", "if false then"},
+    {"paused kinds are claimed", "if not flags[i + 1] then", "if true then"},
+    {"paused pools are claimed", "if flags[1] then return nil end", ""},
+    {"drained workers get jobs", "if known[3] then return { 'drain', '1' } end", ""},
+    {"a fence's nonce does not matter", "local same = j.run == run and j.nonce == nonce", "local same = j.run == run"},
+    {"a fence's run does not matter", "local same = j.run == run and j.nonce == nonce", "local same = j.nonce == nonce"},
+    {"a beat does not renew the lease", "if j.state == 'running' then put(p, 'ZADD', key('lease'), now",
+     "if false then put(p, 'ZADD', key('lease'), now"},
+    {"a beat renews the lease of a job that was told to stop", "if j.state == 'running' then put(p, 'ZADD', key('lease'), now",
+     "if true then put(p, 'ZADD', key('lease'), now"},
+    {"time limits do not matter", "limit > 0 and now - tonumber(j.started) > limit", "limit < 0"},
+    {"a repeated finish has its effect again", "local j, again = fenced(args, { done = true })\n  if again then return { ok = 'done' } end",
+     "local j = fenced(args, { done = true })"},
+    {"a fourth loss makes a job dead", "LOSSES_TO_DIE = 3", "LOSSES_TO_DIE = 4"},
+    {"preemption counts as a loss", "count(p, j, 'preempted')", "count(p, j, 'lost')"},
+    {"retries do not end", "if retryable and failures <= tonumber(j.retries or fields.retries.default) then", "if retryable then"},
+    {"the wait before another run does not grow", "* 2 ^ math.min(failures - 1, 30)", ""},
+    {"dependents of dependents are not skipped",
+     "'reason', j.id .. ' ' .. END_WORDS[j.state])\n        from[#from + 1] = id", "'reason', j.id .. ' ' .. END_WORDS[j.state])"},
+    {"a child starts before its last parent", "redis.call('SISMEMBER', waits, j.id) == 0 then",
+     "redis.call('SISMEMBER', waits, j.id) <= 1 then"},
+    {"what a job published is not written into its dependents", "if k[name] == j.id then set(p, k, name .. '_url', j.result) end", ""},
+    {"a retry revives dependents that another parent keeps from running", "if bad_end(other) then\n            set",
+     "if false then\n            set"},
+    {"a retry remembers old failures", "unset(p, j, 'failures', 'lost',", "unset(p, j, 'lost',"},
+    {"a retried job keeps its place", "set(p, j, 'seq', integer_text(tonumber(cfg.seq or 0) + 1))", ""},
+    {"a cancelled job stays in the ready index", "put(p, 'ZREM', ready_key(j), j.id)\n", "\n"},
+    {"the same key with other fields answers", "if marks ~= mark then", "if false then"},
+    {"one job too many fits", "if open + more > cfg.max_queued then", "if open + more > cfg.max_queued + 1 then"},
+    {"a refused submission leaves a trace", "local made = prepare(args[1] or '',",
+     "redis.call('HINCRBY', key('cfg'), 'tick', 1)\n  local made = prepare(args[1] or '',"},
+    {"delays end a second early", "'-inf', now, 'LIMIT'", "'-inf', now + 1000, 'LIMIT'"},
+    {"no lease is given anew after a restart", "if cfg.reaped == process_token() then return end", "do return end"},
+    {"the epoch stays after a restart", "if cfg.process ~= process_token() then", "if not cfg.process then"},
+    {"retention forgets a set", "{ 'job', 'kids', 'wait', 'ev' }", "{ 'job', 'kids', 'ev' }"},
+    {"a full pool holds up the whole inbox", "full[pool] = true\n",
+     "for _, name in ipairs({ 'default', 'gpu' }) do full[name] = true end\n"},
+    {"an output names an old result for ever", "and not j[pin] and not is_job_id(j[name])", "and not is_job_id(j[name])"},
+    {"what a run read is not remembered", "if o.inputs and o.inputs ~= j.inputs then", "if false then"},
+    {"a claim does not tell the wait", "add(list, 'waited_ms', waited_ms)", ""},
+    {"a running job seems to wait still", "now + lease_ms, j.id)\n  put(p, 'ZADD', key('open', pool_of(j)), now, j.id)",
+     "now + lease_ms, j.id)\n  put(p, 'ZADD', key('open', pool_of(j)), j.created, j.id)"},
+    {"ends are not counted", "tally(p, 'ended', j.kind, state)", ""},
+    {"a pipeline's jobs lose their trace", "'pool', 'keep', 'trace' }) do t[name]", "'pool', 'keep' }) do t[name]"},
+    {"a late end frees the worker of another job", "if redis.call('HGET', worker, 'job') == j.id then", "do"},
+};
+const size_t mutant_count = MFFA_COUNT(mutants);
+
+char *mutant_source(const mutant *m) {
+    const char *at = strstr(mffa_functions_source, m->from);
+    if (!at || strstr(at + 1, m->from)) fail_msg("\"%s\": its text stands not exactly once in the library", m->what);
+    char *text = NULL;
+    assert_true(asprintf(&text, "%.*s%s%s", (int)(at - mffa_functions_source), mffa_functions_source, m->to, at + strlen(m->from)) > 0);
+    return text;
+}
