@@ -77,7 +77,7 @@ const char *mffa_http_header(const mffa_http_answer *a, const char *name, char *
     out[0] = '\0';
     for (const char *at = mffa_buf_text(&a->headers); *at; at += strcspn(at, "\n"), at += *at == '\n') {
         if (strncasecmp(at, name, n) != 0 || at[n] != ':') continue;
-        const char *value = at + n + 1 + strspn(at + n + 1, " \t"), *end = value + strcspn(value, "\n");
+        const char *value = at + n + 1 + strspn(at + n + 1, " \t\r"), *end = value + strcspn(value, "\n");
         while (end > value && strchr(" \t\r", end[-1])) end--;
         if ((size_t)(end - value) < room) snprintf(out, room, "%.*s", (int)(end - value), value);
         return out;

@@ -11,7 +11,8 @@ static const struct {
 } commands[] = {
     {"submit", "KIND FIELD VALUE...", "submit a job, with the same words as redis-cli FCALL mffa_submit 0; prints its ids", mffa_command_submit, false},
     {"watch", "ID...", "follow jobs to their end; exits 0 if all are done", mffa_command_watch, false},
-    {"get", "ID|URL DIR | --presign ID|URL [KEY]", "fetch what a done job published into a folder, every object checked against the manifest;\n"
+    {"get", "ID|URL DIR | --presign ID|URL [KEY]",
+     "fetch what a done job published into a folder, every object checked against the manifest;\n"
      "      --presign: print a URL of each object (of KEY), with which anybody can get it for a day", mffa_command_get, true},
     {"put", "DIR URL", "copy a folder's files to storage, such as a data set to s3://bucket/prefix", mffa_command_put, true},
     {"verify", "MODEL --data DIR [--weights DIR] [--output DIR]", "have a worker compute a model again and tell the largest difference", mffa_command_verify, true},
