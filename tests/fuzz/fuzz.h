@@ -7,6 +7,7 @@
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len); /* libFuzzer's name for a target */
 
@@ -14,5 +15,12 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len); /* libFuzzer's nam
     do {                                                                                  \
         if (!(rule)) fprintf(stderr, "%s:%d: not so: %s\n", __FILE__, __LINE__, #rule), abort(); \
     } while (0)
+
+/* A NUL-terminated copy, for free. (AddressSanitizer's strict_string_checks wants strndup's source to end in a NUL.) */
+static inline char *fuzz_text(const uint8_t *bytes, size_t len) {
+    char *text = calloc(len + 1, 1);
+    FUZZ_RULE(text);
+    return len ? memcpy(text, bytes, len) : text;
+}
 
 #endif

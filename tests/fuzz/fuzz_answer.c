@@ -43,8 +43,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
     static const char *const names[] = {"ETag", "Date", "Location", "Retry-After", "x-amz-request-id", "x-amz-bucket-region"};
     static const int statuses[] = {200, 206, 301, 307, 400, 401, 403, 404, 409, 412, 416, 429, 500, 501, 503, 507};
     if (len == 0) return 0;
-    MFFA_AUTO(mffa_free_p) char *text = strndup((const char *)bytes + 1, len - 1);
-    FUZZ_RULE(text);
+    MFFA_AUTO(mffa_free_p) char *text = fuzz_text(bytes + 1, len - 1);
     MFFA_AUTO(mffa_s3_call_done) mffa_s3_call c = {.method = bytes[0] & 16 ? "GET" : "PUT", .key = "key", .attempts = bytes[0] >> 6};
     c.answer.status = statuses[bytes[0] & 15];
     const char *body = strstr(text, "\n\n");

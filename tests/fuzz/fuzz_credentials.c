@@ -30,7 +30,7 @@ static void try_profile(const uint8_t *bytes, size_t len) {
 int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
     mffa_grant g = {0};
     mffa_err err = {0};
-    MFFA_AUTO(mffa_free_p) char *text = strndup((const char *)bytes, len);
+    MFFA_AUTO(mffa_free_p) char *text = fuzz_text(bytes, len);
     FUZZ_RULE(text && mffa_grant_time_s(text) >= 0);
     if (len > 0 && bytes[0] == '[') return try_profile(bytes, len), 0;
     look(mffa_grant_read_json("the service", (mffa_span){bytes, len}, &g, &err), &g, &err);

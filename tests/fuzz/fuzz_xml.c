@@ -23,8 +23,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
     mffa_code rc = mffa_xml_read((mffa_span){bytes, len}, look, &left, &err);
     FUZZ_RULE(rc == MFFA_OK || rc == MFFA_EIO || rc == MFFA_ECANCELLED);
     FUZZ_RULE(rc == MFFA_OK || *err.msg);
-    MFFA_AUTO(mffa_free_p) char *text = strndup((const char *)bytes, len);
-    FUZZ_RULE(text);
+    MFFA_AUTO(mffa_free_p) char *text = fuzz_text(bytes, len);
     mffa_buf_puts(&quoted, "<a>");
     mffa_xml_quote(&quoted, text);
     mffa_buf_puts(&quoted, "</a>");
