@@ -65,8 +65,7 @@ static mffa_code parse(reader *r, mffa_span document) {
     XML_SetStartDoctypeDeclHandler(r->parser, on_doctype);
     if (document.len > INT_MAX) return mffa_fail(r->err, MFFA_EIO, "an XML answer has %zu bytes", document.len);
     if (XML_Parse(r->parser, document.ptr, (int)document.len, XML_TRUE) == XML_STATUS_OK || r->rc) return r->rc;
-    return mffa_fail(r->err, MFFA_EIO, "an XML answer is not well-formed: %s in line %lu", XML_ErrorString(XML_GetErrorCode(r->parser)),
-                     XML_GetCurrentLineNumber(r->parser));
+    return mffa_fail(r->err, MFFA_EIO, "an XML answer is not well-formed: %s", XML_ErrorString(XML_GetErrorCode(r->parser)));
 }
 
 mffa_code mffa_xml_read(mffa_span document, mffa_xml_each *fn, void *ctx, mffa_err *err) {
