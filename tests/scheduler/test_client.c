@@ -1,18 +1,10 @@
 #include <sys/wait.h>
 #include "core/base/clock.h"
-#include "tests/support/redis.h"
-#include "tests/support/test.h"
+#include "tests/support/redis_group.h"
 
-static mffa_test_redis redis;
 #define D "dataset s3://plant/bottle output s3://plant/out"
 #define N1 "11111111111111111111111111111111"
 static const mffa_worker_info worker = {.id = "w1", .pool = "default", .kinds = "fit,score", .host = "node", .device = "cpu", .version = "0.1"};
-
-static int empty(void **state) {
-    (void)state;
-    mffa_test_ask(&redis, "FLUSHALL");
-    return 0;
-}
 
 static void wrong_addresses_are_refused_without_their_password(void **state) {
     (void)state;
@@ -221,17 +213,6 @@ static void a_wait_without_a_job_ends_by_itself(void **state) {
     int64_t from = mffa_now_ms();
     assert_ok(mffa_queue_wait(redis.queue, "default", 120, &err));
     assert_true(mffa_now_ms() - from >= 100);
-}
-
-static int start(void **state) {
-    (void)state;
-    mffa_test_redis_start(&redis, false);
-    return 0;
-}
-static int stop(void **state) {
-    (void)state;
-    mffa_test_redis_stop(&redis);
-    return 0;
 }
 
 int main(void) {

@@ -6,18 +6,10 @@
 #include "core/base/rng.h"
 #include "scheduler/functions.h"
 #include "tests/support/cutter.h"
-#include "tests/support/redis.h"
-#include "tests/support/test.h"
+#include "tests/support/redis_group.h"
 
-static mffa_test_redis redis;
 #define D "dataset s3://plant/bottle output s3://plant/out"
 enum { TRIES = 200 };
-
-static int empty(void **state) {
-    (void)state;
-    mffa_test_ask(&redis, "FLUSHALL");
-    return 0;
-}
 
 /* ---- one job's life, as a careful client leads it: what was not answered is said again ---- */
 
@@ -277,17 +269,6 @@ static void a_newer_library_that_does_not_take_older_programs_says_so_and_stays(
     assert_string_equal(mffa_test_fcall(&redis, "version"), "2");
     assert_string_equal(mffa_test_field(&redis, id, "state"), "queued");
     load_version(1, 1);
-}
-
-static int start(void **state) {
-    (void)state;
-    mffa_test_redis_start(&redis, false);
-    return 0;
-}
-static int stop(void **state) {
-    (void)state;
-    mffa_test_redis_stop(&redis);
-    return 0;
 }
 
 int main(void) {

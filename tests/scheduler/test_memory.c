@@ -1,10 +1,8 @@
 /* 100 000 jobs come, end, and are forgotten: what they leave behind in Redis' memory, and what they took meanwhile. */
 #include <sys/wait.h>
 #include "core/base/clock.h"
-#include "tests/support/redis.h"
-#include "tests/support/test.h"
+#include "tests/support/redis_group.h"
 
-static mffa_test_redis redis;
 enum { JOBS = 100000, RUN = 10000, LEFT_BYTES = 1 << 20 };
 #define D "dataset s3://plant/line-4/bottle/2026-01 output s3://plant/results/line-4/bottle"
 
@@ -79,17 +77,6 @@ static void memory_comes_back_after_the_retention_time(void **state) {
     mffa_test_ask(&redis, "DEL mffa:{main}:worker:w1 mffa:{main}:workers mffa:{main}:wake:default mffa:{main}:ev");
     mffa_test_ask(&redis, "DEL mffa:{main}:pools mffa:{main}:counts");
     assert_string_equal(mffa_test_ask(&redis, "KEYS *"), "mffa:{main}:cfg");
-}
-
-static int start(void **state) {
-    (void)state;
-    mffa_test_redis_start(&redis, false);
-    return 0;
-}
-static int stop(void **state) {
-    (void)state;
-    mffa_test_redis_stop(&redis);
-    return 0;
 }
 
 int main(void) {

@@ -1,9 +1,7 @@
 /* The session of scheduler/README.md, call by call: what the page shows is what the queue answers. */
 #include <ctype.h>
-#include "tests/support/redis.h"
-#include "tests/support/test.h"
+#include "tests/support/redis_group.h"
 
-static mffa_test_redis redis;
 enum { TEXT_BYTES = 8192 };
 
 /* One line, single spaces, no brackets of inner lists; ids of the page's queue k4 with the epoch of this one (once it is known). */
@@ -63,17 +61,6 @@ static void every_call_of_the_page_is_answered_as_it_says(void **state) {
         at = answer;
     }
     assert_true(calls > 70);
-}
-
-static int start(void **state) {
-    (void)state;
-    mffa_test_redis_start(&redis, false);
-    return 0;
-}
-static int stop(void **state) {
-    (void)state;
-    mffa_test_redis_stop(&redis);
-    return 0;
 }
 
 int main(void) {

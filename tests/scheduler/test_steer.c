@@ -1,17 +1,9 @@
-#include "tests/support/redis.h"
-#include "tests/support/test.h"
+#include "tests/support/redis_group.h"
 
-static mffa_test_redis redis;
 #define D "dataset s3://plant/bottle output s3://plant/out"
 #define N1 "11111111111111111111111111111111"
 #define N2 "22222222222222222222222222222222"
 #define N3 "33333333333333333333333333333333"
-
-static int empty(void **state) {
-    (void)state;
-    mffa_test_ask(&redis, "FLUSHALL");
-    return 0;
-}
 
 static const char *state_of(const char *id) { return mffa_test_field(&redis, id, "state"); }
 
@@ -291,17 +283,6 @@ static void stats_counts_by_state_pool_and_worker(void **state) {
                                  "pool:default:open 1 pool:gpu:queued 1 pool:gpu:open 1 workers 1 worker:w1 default finetune,fit,evaluate,score,verify %s "
                                  "submitted_so_far 3 library 1",
                                  id));
-}
-
-static int start(void **state) {
-    (void)state;
-    mffa_test_redis_start(&redis, false);
-    return 0;
-}
-static int stop(void **state) {
-    (void)state;
-    mffa_test_redis_stop(&redis);
-    return 0;
 }
 
 int main(void) {

@@ -1,15 +1,7 @@
 #include <pthread.h>
-#include "tests/support/redis.h"
-#include "tests/support/test.h"
+#include "tests/support/redis_group.h"
 
-static mffa_test_redis redis;
 #define D "dataset s3://plant/bottle output s3://plant/out"
-
-static int empty(void **state) {
-    (void)state;
-    mffa_test_ask(&redis, "FLUSHALL");
-    return 0;
-}
 
 static void a_submitted_job_is_queued_with_what_was_chosen_and_nothing_else(void **state) {
     (void)state;
@@ -254,17 +246,6 @@ static void another_queue_is_another_world_and_a_wrong_key_is_refused(void **sta
     assert_string_equal(mffa_test_ask(&redis, "ZCARD mffa:{line2}:ready:default:fit"), "1");
     assert_string_equal(mffa_test_ask(&redis, "FCALL mffa_submit 1 mffa:line2 fit"), "BADFIELD key \"mffa:line2\" is not a queue: give 0 keys, or 1 key mffa:{<queue>}");
     assert_string_equal(mffa_test_ask(&redis, "FCALL mffa_submit 2 a b fit"), "BADFIELD 2 keys are given: give 0 keys, or 1 key mffa:{<queue>}");
-}
-
-static int start(void **state) {
-    (void)state;
-    mffa_test_redis_start(&redis, false);
-    return 0;
-}
-static int stop(void **state) {
-    (void)state;
-    mffa_test_redis_stop(&redis);
-    return 0;
 }
 
 int main(void) {

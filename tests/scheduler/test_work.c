@@ -1,19 +1,11 @@
 #include "core/base/clock.h"
-#include "tests/support/redis.h"
-#include "tests/support/test.h"
+#include "tests/support/redis_group.h"
 
-static mffa_test_redis redis;
 #define D "dataset s3://plant/bottle output s3://plant/out"
 #define N1 "11111111111111111111111111111111"
 #define N2 "22222222222222222222222222222222"
 #define N3 "33333333333333333333333333333333"
 #define N4 "44444444444444444444444444444444"
-
-static int empty(void **state) {
-    (void)state;
-    mffa_test_ask(&redis, "FLUSHALL");
-    return 0;
-}
 
 static bool is_state(const char *id, const char *state) { return strcmp(mffa_test_field(&redis, id, "state"), state) == 0; }
 
@@ -360,17 +352,6 @@ static void a_ready_job_leaves_a_bounded_number_of_wakes(void **state) {
     assert_string_equal(mffa_test_ask(&redis, "LLEN mffa:{main}:wake:default"), "1");
     for (int i = 0; i < 100; i++) mffa_test_fcall(&redis, "submit fit " D);
     assert_string_equal(mffa_test_ask(&redis, "LLEN mffa:{main}:wake:default"), "64");
-}
-
-static int start(void **state) {
-    (void)state;
-    mffa_test_redis_start(&redis, false);
-    return 0;
-}
-static int stop(void **state) {
-    (void)state;
-    mffa_test_redis_stop(&redis);
-    return 0;
 }
 
 int main(void) {
