@@ -11,7 +11,7 @@ typedef struct world {
     mffa_test_redis redis;
     char dir[64]; /* dataset/, weights/, out/, worker-<n>.log */
     pid_t scheduler;
-    pid_t worker[32]; /* all that were started */
+    pid_t worker[1024]; /* all that were started */
     int workers;
 } world;
 
