@@ -53,8 +53,9 @@ static bool name_folders(mffa_results *r) {
     return r->url;
 }
 
-mffa_code mffa_results_open(mffa_store *output, const char *kind, const char *job, int64_t run, const char *nonce, mffa_results **out,
-                            mffa_err *err) {
+/* Nothing is read or written yet. */
+static mffa_code name_results(mffa_store *output, const char *kind, const char *job, int64_t run, const char *nonce, mffa_results **out,
+                              mffa_err *err) {
     MFFA_AUTO(mffa_results_close_p) mffa_results *r = calloc(1, sizeof *r);
     if (!r) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     r->output = output;
@@ -63,11 +64,26 @@ mffa_code mffa_results_open(mffa_store *output, const char *kind, const char *jo
     snprintf(r->manifest.job, sizeof r->manifest.job, "%s", job);
     snprintf(r->manifest.nonce, sizeof r->manifest.nonce, "%s", nonce);
     if (!name_folders(r)) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
-    mffa_code rc = prove_writable(r, err);
-    if (!rc) rc = remove_leftovers(r, err);
-    if (rc) return rc;
     *out = MFFA_TAKE(r);
     return MFFA_OK;
+}
+
+mffa_code mffa_results_open(mffa_store *output, const char *kind, const char *job, int64_t run, const char *nonce, mffa_results **out,
+                            mffa_err *err) {
+    MFFA_AUTO(mffa_results_close_p) mffa_results *r = NULL;
+    mffa_code rc = name_results(output, kind, job, run, nonce, &r, err);
+    if (!rc) rc = prove_writable(r, err);
+    if (!rc) rc = remove_leftovers(r, err);
+    if (!rc) *out = MFFA_TAKE(r);
+    return rc;
+}
+
+mffa_code mffa_results_forget(const char *output, const char *kind, const char *job, int64_t run, const char *nonce, mffa_err *err) {
+    MFFA_AUTO(mffa_store_close_p) mffa_store *store = NULL;
+    MFFA_AUTO(mffa_results_close_p) mffa_results *r = NULL;
+    mffa_code rc = mffa_store_open(output, &store, err);
+    if (!rc) rc = name_results(store, kind, job, run, nonce, &r, err);
+    return rc ? rc : mffa_results_discard(r, err);
 }
 
 void mffa_results_trace(mffa_results *r, const char *trace) { snprintf(r->manifest.trace, sizeof r->manifest.trace, "%s", trace); }
