@@ -2,8 +2,8 @@
  * second computes the embeddings of the chosen patches again, so that full-width patches never pile up. */
 #include <math.h>
 #include <string.h>
-#include "core/mffa/coreset.h"
-#include "core/mffa/gaussian_device.h"
+#include "core/mffa/coreset_device.h"
+#include "core/mffa/gaussian_growing.h"
 #include "core/mffa/model_parts.h"
 
 enum { W = MFFA_CORESET_WIDTH };
@@ -219,7 +219,7 @@ static mffa_code choose(fit *f, mffa_err *err) {
     if (rc) return rc;
     f->chosen = mffa_alloc_array((size_t)rows, sizeof *f->chosen);
     if (!f->chosen) return mffa_fail(err, MFFA_ENOMEM, "out of memory for %lld chosen patches", (long long)rows);
-    rc = mffa_coreset_choose(f->rows, n, rows, (int64_t)mffa_rng_below(&r, (uint64_t)n), f->chosen, f->progress, err);
+    rc = mffa_coreset_choose_on(mffa_network_device(f->net), f->rows, n, rows, (int64_t)mffa_rng_below(&r, (uint64_t)n), f->chosen, f->progress, err);
     free(f->rows);
     f->rows = NULL;
     for (int64_t i = 0; !rc && i < rows; i++) {
@@ -295,9 +295,9 @@ mffa_code mffa_model_fit(mffa_network *net, const mffa_profile *profile, const m
     if (!rc) rc = first_pass(&f, err);
     if (!rc) rc = choose(&f, err);
     if (!rc) rc = second_pass(&f, err);
-    if (!rc && f.growing) rc = mffa_gaussian_growing_sums(f.growing, mffa_device_threads(mffa_network_device(net)), &f.sums, err);
-    mffa_gaussian_growing_close(MFFA_TAKE(f.growing));
-    if (!rc)
+    if (!rc && f.growing)
+        rc = mffa_gaussian_growing_finish(f.growing, profile->lambda, profile->keep_statistics, r, progress, &m->gaussian, err);
+    else if (!rc)
         rc = mffa_gaussian_finish(&f.sums, mffa_network_device(net), profile->lambda, profile->keep_statistics, r, progress, &m->gaussian,
                                   err);
     if (rc) return rc;

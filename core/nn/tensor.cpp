@@ -324,6 +324,7 @@ mffa_tensor *mffa_tensor_from(mffa_scope *s, mffa_dtype dtype, const void *data,
     return op(s, "tensor", [&] {
         const auto sizes = sizes_of(rank, shape);
         if (!data) return at::zeros(sizes, at::TensorOptions(s->device->at).dtype(type_of(dtype)));
+        if (s->device->at.is_cuda()) return at::from_blob(const_cast<void *>(data), sizes, type_of(dtype)).to(s->device->at);
         at::Tensor t = at::empty(sizes, type_of(dtype));
         std::memcpy(t.mutable_data_ptr(), data, t.nbytes()); // bytewise: data may be unaligned, inside a mapped file
         return t.to(s->device->at);
@@ -341,9 +342,26 @@ void mffa_tensor_read(mffa_scope *s, const mffa_tensor *t, mffa_dtype dtype, voi
         const at::Tensor &x = in(t);
         if (x.numel() != count)
             throw Refusal{MFFA_EINVAL, "the tensor has " + std::to_string(x.numel()) + " elements, " + std::to_string(count) + " are wanted"};
-        const at::Tensor host = x.detach().to(at::kCPU, type_of(dtype)).contiguous();
-        if (count && host.const_data_ptr() != out) std::memcpy(out, host.const_data_ptr(), host.nbytes());
+        const at::Tensor there = x.detach().to(type_of(dtype)).contiguous();
+        if (count && x.is_cuda()) {
+            at::from_blob(out, there.sizes(), there.scalar_type()).copy_(there);
+            return;
+        }
+        if (count && there.const_data_ptr() != out) std::memcpy(out, there.const_data_ptr(), there.nbytes());
     });
+}
+
+void *mffa_tensor_data(mffa_scope *s, mffa_tensor *t) {
+    void *data = nullptr;
+    act(s, "data", [&] {
+        if (!in(t).is_contiguous()) throw Refusal{MFFA_EINVAL, "the tensor is a view that is not contiguous"};
+        data = in(t).mutable_data_ptr();
+    });
+    return data;
+}
+
+mffa_tensor *mffa_eye(mffa_scope *s, int64_t n) {
+    return op(s, "eye", [&] { return at::eye(n, at::TensorOptions(s->device->at).dtype(at::kFloat)); });
 }
 
 int mffa_tensor_rank(const mffa_tensor *t) { return t ? static_cast<int>(t->value.dim()) : 0; }
@@ -428,6 +446,12 @@ mffa_tensor *mffa_affine(mffa_scope *s, mffa_tensor *x, double scale, double shi
 }
 mffa_tensor *mffa_sqrt(mffa_scope *s, mffa_tensor *x) {
     return op(s, "sqrt", [&] { return at::sqrt(in(x)); });
+}
+mffa_tensor *mffa_abs(mffa_scope *s, mffa_tensor *x) {
+    return op(s, "abs", [&] { return at::abs(in(x)); });
+}
+mffa_tensor *mffa_round(mffa_scope *s, mffa_tensor *x) {
+    return op(s, "round", [&] { return at::round(in(x)); });
 }
 mffa_tensor *mffa_clamp(mffa_scope *s, mffa_tensor *x, double low, double high) {
     return op(s, "clamp", [&] { return at::clamp(in(x), low, high); });
