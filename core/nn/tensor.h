@@ -45,6 +45,7 @@ const char *mffa_device_name(const mffa_device *d);      /* "cpu", "cuda:0" */
 const char *mffa_device_precision(const mffa_device *d); /* "fp32", "tf32", "bf16" */
 int mffa_device_threads(const mffa_device *d);
 bool mffa_device_is_gpu(const mffa_device *d);
+int mffa_device_gpus(void); /* that this process could open; 0 without CUDA */
 /* Whether the device still answers. After some failures a GPU refuses everything until its process ends. */
 bool mffa_device_works(const mffa_device *d);
 
