@@ -11,46 +11,10 @@ cluster_has_go || { echo "upgrade: skipped, Go 1.26 is not at hand (the API serv
 cluster_tools
 previous_build "$cluster_cache/previous" "$libtorch" || { echo "upgrade: skipped, the version before this one is not in the history here or does not build"; exit 77; }
 
-tmp=$(mktemp -d)
-export KUBE_DIR=$cluster_cache/run-$$
-redis='' node='' producer=''
-cleanup() {
-  local rc=$?
-  trap - EXIT
-  for pid in $producer $node $redis; do { kill "$pid" && wait "$pid"; } 2>/dev/null || :; done
-  tests/cluster/down.sh
-  [ ! -e "$tmp/s3/env" ] || tests/support/versitygw.sh stop "$tmp/s3"
-  if [ $rc != 0 ]; then tail -n 5 "$tmp"/node/*.log || :; fi
-  rm -rf "$tmp" "$KUBE_DIR"
-  exit $rc
-}
-trap cleanup EXIT
-say() { printf 'upgrade: %s\n' "$*"; }
-die() { say "FAIL $*"; exit 1; }
-eventually() { local n; for n in {1..600}; do "$@" >/dev/null 2>&1 && return; sleep 0.2; done; die "never came: $*"; }
-expect() { local what=$1; shift; "$@" >"$tmp/out" 2>&1 && say "ok   $what" || { cat "$tmp/out"; die "$what"; }; }
-
-# ---- Redis, S3, the cluster with one node that is real ----
-port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
-password=$(head -c 18 /dev/urandom | base64)
-redis-server --port "$port" --bind 127.0.0.1 --requirepass "$password" --dir "$tmp" --save '' --appendonly yes >"$tmp/redis.log" 2>&1 &
-redis=$!
-export REDISCLI_AUTH=$password
-cli() { redis-cli -h 127.0.0.1 -p "$port" "$@"; }
-eventually cli ping
-S3_BUCKET=plant tests/support/versitygw.sh start "$tmp/s3"
-. "$tmp/s3/env"
-printf '%s\n' "$password" >"$tmp/password"
-export MFFA_REDIS_URL=redis://127.0.0.1:$port MFFA_REDIS_PASSWORD_FILE=$tmp/password MFFA_S3_ENDPOINT=$S3_ENDPOINT MFFA_S3_REGION=$S3_REGION \
-  AWS_ACCESS_KEY_ID=$S3_OWNER_KEY AWS_SECRET_ACCESS_KEY=$S3_OWNER_SECRET
-tests/cluster/up.sh
-export KUBECONFIG=$KUBE_DIR/admin.conf
-for fake in $(kubectl get nodes -o name); do kubectl cordon "$fake" >/dev/null; done
-mkdir "$tmp/node"
-tests/cluster/node.py "$KUBECONFIG" real "$tmp/node" mffa-scheduler:old="$previous/bin/mffa-scheduler" mffa-worker:old="$previous/bin/mffa-worker" \
-  mffa-scheduler:new="$bin/mffa-scheduler" mffa-worker:new="$bin/mffa-worker" mffa-tools:new="$bin/mffactl" &
-node=$!
-eventually kubectl wait --for=condition=Ready node/real --timeout=1s
+name=upgrade
+. tests/cluster/plant.sh
+plant_start mffa-scheduler:old="$previous/bin/mffa-scheduler" mffa-worker:old="$previous/bin/mffa-worker" \
+  mffa-scheduler:new="$bin/mffa-scheduler" mffa-worker:new="$bin/mffa-worker" mffa-tools:new="$bin/mffactl"
 kubectl create ns plant >/dev/null
 kubectl label ns plant pod-security.kubernetes.io/enforce=restricted >/dev/null
 kubectl create secret generic redis -n plant --from-literal=password="$password" >/dev/null
@@ -75,8 +39,7 @@ expect "the version before, $(basename "$previous" | cut -c1-9), is installed" r
 "$bin/mffactl" sample "$tmp/sample" train 8 good 2 defects 2 side 64 >/dev/null
 for part in dataset weights; do "$bin/mffactl" put "$tmp/sample/$part" "s3://plant/$part" >/dev/null; done
 submit() { cli -e --raw FCALL mffa_submit 0 "$@" dataset s3://plant/dataset output s3://plant/out weights s3://plant/weights >>"$tmp/ids"; }
-field() { cli -e --raw HGET "mffa:{main}:job:$1" "$2"; }
-is_() { [ "$(field "$1" "$2")" = "$3" ]; }
+is_() { [ "$(job_field "$1" "$2")" = "$3" ]; }
 first() { sed -n "${1}p" "$tmp/ids"; }
 submit finetune side 64 epochs 40
 submit finetune side 64 epochs 40 seed 7
@@ -87,9 +50,10 @@ done
 for n in 1 2 3; do submit fit side 64 seed $n; done
 submit fit side 64 delay 15
 submit evaluate model "$(first 3)" after "$(first 3)"
-say "states before: $(for id in $(cat "$tmp/ids"); do field "$id" state; done | sort | uniq -c | tr -s ' \n' ' ')"
-(n=0; trap 'exit 0' TERM; while :; do n=$((n + 1)); submit fit side 64 seed $((100 + n)) prio 1; sleep 3 & wait $!; done) &
+say "states before: $(for id in $(cat "$tmp/ids"); do job_field "$id" state; done | sort | uniq -c | tr -s ' \n' ' ')"
+(n=0; trap 'exit 0' TERM; trap - EXIT; while :; do n=$((n + 1)); submit fit side 64 seed $((100 + n)) prio 1; sleep 3 & wait $!; done) &
 producer=$!
+plant_pids+=($producer)
 
 # ---- there, back, and there again ----
 began=$SECONDS
@@ -98,14 +62,13 @@ say "it took $((SECONDS - began)) s"
 expect 'rollback --wait' helm -n plant --timeout 120s rollback plant 1 --wait
 expect 'upgrade --wait again' release upgrade helm/mffa new
 kill $producer && wait $producer || :
-producer=''
 say "$(wc -l <"$tmp/ids") jobs were acknowledged"
 ids=$(cat "$tmp/ids")
 # shellcheck disable=SC2086
 expect 'every one of them is done' timeout 600 "$bin/mffactl" watch $ids
-total() { for id in $ids; do field "$id" "$1"; done | awk '{ n += $1 } END { print n + 0 }'; }
-expect "the two fine-tunings were handed back: $(field "$(first 1)" preempted) and $(field "$(first 2)" preempted) times" \
-  [ $(($(field "$(first 1)" preempted) * $(field "$(first 2)" preempted))) -gt 0 ]
+total() { for id in $ids; do job_field "$id" "$1"; done | awk '{ n += $1 } END { print n + 0 }'; }
+expect "the two fine-tunings were handed back: $(job_field "$(first 1)" preempted) and $(job_field "$(first 2)" preempted) times" \
+  [ $(($(job_field "$(first 1)" preempted) * $(job_field "$(first 2)" preempted))) -gt 0 ]
 expect 'none was lost' [ "$(total lost)" = 0 ]
 expect 'none failed on its way' [ "$(total failures)" = 0 ]
 expect 'no pod was removed before it had ended, all ended well' bash -c "! grep -vE 'ended with 0$' '$tmp/node/node.log'"
