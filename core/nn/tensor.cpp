@@ -254,6 +254,7 @@ const char *mffa_device_name(const mffa_device *d) { return d->name.c_str(); }
 const char *mffa_device_precision(const mffa_device *d) { return d->precision.c_str(); }
 int mffa_device_threads(const mffa_device *d) { return d->threads; }
 bool mffa_device_is_gpu(const mffa_device *d) { return d->at.is_cuda(); }
+int mffa_device_gpus(void) { return gpu_count(); }
 
 #ifdef MFFA_CUDA
 mffa_device_memory mffa_device_memory_of(const mffa_device *d) {
