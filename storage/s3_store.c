@@ -69,7 +69,7 @@ static mffa_code s3_get(mffa_store *store, const char *key, int64_t max_bytes, m
     mffa_s3_store *s = mffa_s3_store_of(store);
     MFFA_AUTO(mffa_free_p) char *whole = whole_key(s, key);
     memory m = {out, out->len};
-    mffa_s3_facts facts;
+    mffa_s3_facts facts = {.bytes = -1};
     mffa_code rc = whole ? mffa_s3_fetch(s, whole, max_bytes, write_memory, &m, &facts, err) : no_memory(err);
     if (rc && out->ptr) out->len = m.start, out->ptr[m.start] = '\0';
     return rc;
@@ -104,13 +104,12 @@ static mffa_code hold(mffa_s3_store *s, mffa_cache_entry *e, char **path, mffa_e
     return MFFA_OK;
 }
 
-static mffa_code fetch_entry(mffa_s3_store *s, const char *key, mffa_cache_entry *e, mffa_err *err) {
+static mffa_code fetch_entry(mffa_s3_store *s, const char *key, mffa_s3_facts *facts, mffa_cache_entry *e, mffa_err *err) {
     mffa_cache *cache = s->s3.client->cache;
-    mffa_s3_facts facts;
     mffa_code rc = mffa_cache_begin(cache, e, err);
     if (rc) return rc;
-    rc = mffa_s3_fetch(s, key, INT64_MAX, write_file, e, &facts, err);
-    if (!rc) return mffa_cache_keep(cache, s->bucket, key, facts.etag, e, err);
+    rc = mffa_s3_fetch(s, key, INT64_MAX, write_file, e, facts, err);
+    if (!rc) return mffa_cache_keep(cache, s->bucket, key, facts->etag, e, err);
     (void)unlink(e->path);
     mffa_cache_release(e);
     return rc;
@@ -124,7 +123,7 @@ static mffa_code s3_local(mffa_store *store, const char *key, char **path, mffa_
     if (!whole) return no_memory(err);
     mffa_code rc = mffa_s3_head(s, whole, &facts, err);
     if (rc) return rc;
-    if (!mffa_cache_find(s->s3.client->cache, s->bucket, whole, facts.etag, &e)) rc = fetch_entry(s, whole, &e, err);
+    if (!mffa_cache_find(s->s3.client->cache, s->bucket, whole, facts.etag, &e)) rc = fetch_entry(s, whole, &facts, &e, err);
     return rc ? rc : hold(s, &e, path, err);
 }
 

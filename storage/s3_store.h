@@ -25,11 +25,13 @@ typedef mffa_code mffa_s3_write(void *ctx, int64_t at, mffa_span piece, mffa_err
 typedef struct mffa_s3_facts {
     int64_t bytes;
     char etag[MFFA_S3_ETAG];
+    mffa_checksum sum; /* what the server says of it; nothing is computed with it */
 } mffa_s3_facts;
 /* Large objects come in parts that must all be of the same version: MFFA_EIO when the object changed meanwhile.
- * MFFA_EINVAL: more than max_bytes. */
+ * What does not match the server's checksum is fetched again; then MFFA_EIO. MFFA_EINVAL: more than max_bytes.
+ * facts: known from a HEAD just before (else bytes -1), and what the fetch found out. */
 MFFA_MUST_USE mffa_code mffa_s3_fetch(mffa_s3_store *s, const char *key, int64_t max_bytes, mffa_s3_write *write, void *ctx,
-                                      mffa_s3_facts *out, mffa_err *err);
+                                      mffa_s3_facts *facts, mffa_err *err);
 MFFA_MUST_USE mffa_code mffa_s3_head(mffa_s3_store *s, const char *key, mffa_s3_facts *out, mffa_err *err);
 
 /* s3_put.c, s3_multipart.c. body: the whole content. */
