@@ -19,6 +19,7 @@ typedef struct upload {
     int64_t part_bytes;
     int count;
     sent_part *parts;
+    bool vanished; /* acknowledged, and not there */
 } upload;
 
 static void upload_done(upload *u) {
@@ -123,6 +124,19 @@ static void put_whole_checksum(const upload *u, mffa_buf *headers) {
     mffa_buf_putf(headers, "x-amz-checksum-crc64nvme: %s\nx-amz-checksum-type: FULL_OBJECT\n", text);
 }
 
+/* A server that was killed as it put the parts together may acknowledge the second try, and have nothing to show for it. */
+static mffa_code confirm(upload *u, const char *mark, mffa_err *err) {
+    MFFA_AUTO(mffa_s3_call_done) mffa_s3_call c = {.method = "HEAD", .key = u->key};
+    char found[MFFA_S3_MARK];
+    mffa_code rc = mffa_s3_run(&u->store->s3, &c, err);
+    if (rc == MFFA_EDENIED) return MFFA_OK; /* credentials that may not look: the server's word has to do */
+    if (rc && rc != MFFA_ENOTFOUND) return rc;
+    if (!rc && strcmp(mffa_http_header(&c.answer, "x-amz-meta-mffa-put", found, sizeof found), mark) == 0) return MFFA_OK;
+    u->vanished = true;
+    return mffa_fail(err, MFFA_EIO, "\"s3://%s/%s\": the server acknowledges the upload, but %s", u->store->bucket, u->key,
+                     rc ? "the object is not there" : "another object is there");
+}
+
 static mffa_code complete(upload *u, mffa_put how, const char *mark, mffa_err *err) {
     MFFA_AUTO(mffa_buf_done) mffa_buf list = {0};
     MFFA_AUTO(mffa_buf_done) mffa_buf query = {0};
@@ -138,7 +152,8 @@ static mffa_code complete(upload *u, mffa_put how, const char *mark, mffa_err *e
     rc = mffa_s3_run(&u->store->s3, &c, err);
     /* an attempt whose answer was lost may have finished the upload: then it is gone, and the object is ours */
     if ((rc == MFFA_EEXISTS || rc == MFFA_ENOTFOUND) && mffa_s3_is_ours(u->store, u->key, mark)) return MFFA_OK;
-    return rc == MFFA_EEXISTS ? mffa_s3_taken(u->store, u->key, err) : rc;
+    if (rc == MFFA_EEXISTS) return mffa_s3_taken(u->store, u->key, err);
+    return rc ? rc : confirm(u, mark, err);
 }
 
 /* What cannot be ended now is ended by remove_all, or by a lifecycle rule of the bucket. */
@@ -150,7 +165,8 @@ static void abort_upload(upload *u) {
     (void)!mffa_s3_run(&u->store->s3, &c, NULL);
 }
 
-mffa_code mffa_s3_put_parts(mffa_s3_store *s, const char *key, const mffa_http_body *body, mffa_put how, const char *mark, mffa_err *err) {
+static mffa_code put_parts_once(mffa_s3_store *s, const char *key, const mffa_http_body *body, mffa_put how, const char *mark,
+                                bool *vanished, mffa_err *err) {
     enum { ROUND = 1 << 20 };
     MFFA_AUTO(upload_done) upload u = {.store = s, .key = key, .body = body, .part_bytes = s->s3.client->part_bytes};
     if (body->length > u.part_bytes * PARTS_MAX) u.part_bytes = (body->length / PARTS_MAX / ROUND + 1) * ROUND;
@@ -162,5 +178,12 @@ mffa_code mffa_s3_put_parts(mffa_s3_store *s, const char *key, const mffa_http_b
     rc = send_parts(&u, err);
     if (!rc) rc = complete(&u, how, mark, err);
     if (rc) abort_upload(&u);
+    *vanished = u.vanished;
     return rc;
+}
+
+mffa_code mffa_s3_put_parts(mffa_s3_store *s, const char *key, const mffa_http_body *body, mffa_put how, const char *mark, mffa_err *err) {
+    bool vanished = false;
+    mffa_code rc = put_parts_once(s, key, body, how, mark, &vanished, err);
+    return vanished ? put_parts_once(s, key, body, how, mark, &vanished, err) : rc;
 }

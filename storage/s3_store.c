@@ -158,6 +158,23 @@ static mffa_code s3_remove_all(mffa_store *store, const char *under, mffa_err *e
     return whole ? mffa_s3_remove_all(s, whole, err) : no_memory(err);
 }
 
+typedef struct dead_relay {
+    const mffa_s3_store *store;
+    mffa_store_dead *dead;
+    void *ctx;
+} dead_relay;
+
+static bool ask_if_dead(void *ctx, const char *key) {
+    const dead_relay *r = ctx;
+    return r->dead(r->ctx, key + strlen(r->store->prefix));
+}
+
+static mffa_code s3_end_uploads(mffa_store *store, const char *under, mffa_store_dead *dead, void *ctx, mffa_err *err) {
+    mffa_s3_store *s = mffa_s3_store_of(store);
+    MFFA_AUTO(mffa_free_p) char *whole = whole_key(s, under);
+    return whole ? mffa_s3_end_uploads(s, whole, ask_if_dead, &(dead_relay){s, dead, ctx}, err) : no_memory(err);
+}
+
 static mffa_code s3_presign(mffa_store *store, const char *key, int64_t expires_s, mffa_buf *out, mffa_err *err) {
     mffa_s3_store *s = mffa_s3_store_of(store);
     const mffa_s3_client *client = s->s3.client;
@@ -191,8 +208,8 @@ static void s3_close(mffa_store *store) {
 }
 
 mffa_code mffa_s3_store_open(const mffa_url *url, mffa_store **out, mffa_err *err) {
-    static const mffa_store_ops ops = {s3_list, s3_head,   s3_get,        s3_local,   s3_put,
-                                       s3_put_file, s3_remove, s3_remove_all, s3_presign, s3_close};
+    static const mffa_store_ops ops = {s3_list,   s3_head,       s3_get,         s3_local,   s3_put,  s3_put_file,
+                                       s3_remove, s3_remove_all, s3_end_uploads, s3_presign, s3_close};
     mffa_s3_client *client = mffa_s3_shared();
     if (!client) return mffa_fail(err, MFFA_EBUG, "\"s3://%s/%s\": opened before mffa_store_setup", url->bucket, url->path);
     mffa_s3_store *s = calloc(1, sizeof *s);

@@ -90,6 +90,12 @@ mffa_code mffa_store_delete_all(mffa_store *s, const char *under, mffa_err *err)
     return rc ? rc : s->ops->remove_all(s, under, err);
 }
 
+mffa_code mffa_store_end_uploads(mffa_store *s, const char *under, mffa_store_dead *dead, void *ctx, mffa_err *err) {
+    if (!*under) return mffa_fail(err, MFFA_EINVAL, "\"%s\": ending uploads needs a prefix", s->url);
+    mffa_code rc = check_under(s, under, err);
+    return rc ? rc : s->ops->end_uploads(s, under, dead, ctx, err);
+}
+
 mffa_code mffa_store_presign(mffa_store *s, const char *key, int64_t expires_s, mffa_buf *out, mffa_err *err) {
     mffa_code rc = check_key(s, key, err);
     return rc ? rc : s->ops->presign(s, key, expires_s, out, err);

@@ -51,6 +51,11 @@ MFFA_MUST_USE mffa_code mffa_store_put_file(mffa_store *s, const char *key, cons
 MFFA_MUST_USE mffa_code mffa_store_delete(mffa_store *s, const char *key, mffa_err *err);
 /* Everything whose key starts with `under` (not ""). */
 MFFA_MUST_USE mffa_code mffa_store_delete_all(mffa_store *s, const char *under, mffa_err *err);
+/* Removes what writers that were killed left unfinished (multipart uploads; temporary files) of keys that start with `under` (not ""),
+ * where `dead` says that nobody writes any more. For file:// the last segment of such a key is a temporary name. S3 credentials that may
+ * not list uploads find none. */
+typedef bool mffa_store_dead(void *ctx, const char *key);
+MFFA_MUST_USE mffa_code mffa_store_end_uploads(mffa_store *s, const char *under, mffa_store_dead *dead, void *ctx, mffa_err *err);
 /* A URL that anyone can GET the object with for expires_s seconds (1 to 604800), appended to out. The object need not exist.
  * MFFA_EUNSUPPORTED: file:// has none. */
 MFFA_MUST_USE mffa_code mffa_store_presign(mffa_store *s, const char *key, int64_t expires_s, mffa_buf *out, mffa_err *err);

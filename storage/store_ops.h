@@ -16,6 +16,7 @@ typedef struct mffa_store_ops {
     mffa_code (*put_file)(mffa_store *s, const char *key, const char *path, mffa_put how, mffa_err *err);
     mffa_code (*remove)(mffa_store *s, const char *key, mffa_err *err);
     mffa_code (*remove_all)(mffa_store *s, const char *under, mffa_err *err);
+    mffa_code (*end_uploads)(mffa_store *s, const char *under, mffa_store_dead *dead, void *ctx, mffa_err *err);
     mffa_code (*presign)(mffa_store *s, const char *key, int64_t expires_s, mffa_buf *out, mffa_err *err);
     void (*close)(mffa_store *s);
 } mffa_store_ops;

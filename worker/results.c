@@ -44,6 +44,20 @@ static mffa_code note_leftover(void *ctx, const mffa_object *o, mffa_err *err) {
     return mffa_buf_check(&l->names, err);
 }
 
+/* Everything below the job's folder is written by the run that holds the job, but for the folders of later runs. */
+static bool nobody_writes(void *ctx, const char *key) {
+    const mffa_results *r = ctx;
+    const char *name = key + strlen(r->job_folder) + 1;
+    return strncmp(name, "run-", 4) != 0 || strtoll(name + 4, NULL, 10) < r->manifest.run;
+}
+
+/* What a killed run had begun to write appears in no list. */
+static mffa_code end_uploads(mffa_results *r, mffa_err *err) {
+    MFFA_AUTO(mffa_free_p) char *under = mffa_url_join(r->job_folder, "");
+    if (!under) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    return mffa_store_end_uploads(r->output, under, nobody_writes, r, err);
+}
+
 static mffa_code remove_leftovers(mffa_results *r, mffa_err *err) {
     leftovers l = {.r = r};
     MFFA_AUTO(mffa_free_p) char *under = mffa_url_join(r->job_folder, "run-");
@@ -88,6 +102,7 @@ mffa_code mffa_results_open(mffa_store *output, const char *kind, const char *jo
     if (!name_folders(r)) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     mffa_code rc = prove_writable(r, err);
     if (!rc) rc = remove_leftovers(r, err);
+    if (!rc) rc = end_uploads(r, err);
     if (rc) return rc;
     *out = MFFA_TAKE(r);
     return MFFA_OK;

@@ -311,12 +311,13 @@ static mffa_code put_two_parts(const mffa_step *steps, size_t count, int request
 #define CREATED {"200 OK", NULL, "<InitiateMultipartUploadResult><UploadId>u/1+</UploadId></InitiateMultipartUploadResult>"}
 #define STORED(etag) {"200 OK", "ETag: \"" etag "\"\r\n", NULL}
 #define COMPLETED {"200 OK", NULL, "<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>"}
+#define OURS {"200 OK", "x-amz-meta-mffa-put: {mark}\r\n", NULL}
 
 static void an_error_in_the_clothes_of_a_success_is_an_error(void **state) {
     (void)state;
     mffa_err err = {0};
-    const mffa_step later_fine[] = {CREATED, STORED("a"), STORED("b"), {"200 OK", NULL, ERROR_BODY("InternalError")}, COMPLETED};
-    assert_ok(put_two_parts(later_fine, 5, 5, MFFA_PUT_REPLACE, &err));
+    const mffa_step later_fine[] = {CREATED, STORED("a"), STORED("b"), {"200 OK", NULL, ERROR_BODY("InternalError")}, COMPLETED, OURS};
+    assert_ok(put_two_parts(later_fine, 6, 6, MFFA_PUT_REPLACE, &err));
     assert_non_null(strstr(mffa_script_request(1), "PUT /plant/dir/x?partNumber=1&uploadId=u%2F1%2B HTTP/1.1"));
     mffa_script_stop();
     const mffa_step bad[] = {CREATED, STORED("a"), STORED("b"), {"200 OK", NULL, ERROR_BODY("AccessDenied")},
@@ -355,9 +356,9 @@ static void a_completion_whose_answer_was_lost_is_recognised(void **state) {
 static void a_checksum_goes_with_every_part_and_the_whole(void **state) {
     (void)state;
     mffa_err err = {0};
-    const mffa_step steps[] = {CREATED, STORED("a"), STORED("b"), COMPLETED};
+    const mffa_step steps[] = {CREATED, STORED("a"), STORED("b"), COMPLETED, OURS};
     setenv("MFFA_S3_CHECKSUM", "crc64nvme", 1);
-    assert_ok(put_two_parts(steps, 4, 4, MFFA_PUT_REPLACE, &err));
+    assert_ok(put_two_parts(steps, 5, 5, MFFA_PUT_REPLACE, &err));
     assert_non_null(strstr(mffa_script_request(0), "x-amz-checksum-algorithm: CRC64NVME\r\nx-amz-checksum-type: FULL_OBJECT\r\n"));
     assert_non_null(strstr(mffa_script_request(1), "x-amz-checksum-crc64nvme: vqf3hRLTlJw=\r\n"));
     assert_non_null(strstr(mffa_script_request(2), "x-amz-checksum-crc64nvme: 1dpQR+/shyg=\r\n"));
@@ -365,11 +366,26 @@ static void a_checksum_goes_with_every_part_and_the_whole(void **state) {
     assert_non_null(strstr(mffa_script_body(3), "<ChecksumCRC64NVME>1dpQR+/shyg=</ChecksumCRC64NVME></Part>"));
     mffa_script_stop();
     setenv("MFFA_S3_CHECKSUM", "sha256", 1);
-    assert_ok(put_two_parts(steps, 4, 4, MFFA_PUT_REPLACE, &err));
+    assert_ok(put_two_parts(steps, 5, 5, MFFA_PUT_REPLACE, &err));
     unsetenv("MFFA_S3_CHECKSUM");
     assert_non_null(strstr(mffa_script_request(0), "x-amz-checksum-algorithm: SHA256\r\n"));
     assert_non_null(strstr(mffa_script_request(2), "x-amz-checksum-sha256: bjQLnP+zepicpUTmu3gKLHiQHT+zNzh2hRGjBhevoB0=\r\n"));
     assert_non_null(strstr(mffa_script_body(3), "<ChecksumSHA256>bjQLnP+zepicpUTmu3gKLHiQHT+zNzh2hRGjBhevoB0=</ChecksumSHA256></Part>"));
+    mffa_script_stop();
+}
+
+static void an_acknowledged_object_that_is_not_there_is_sent_again(void **state) {
+    (void)state;
+    mffa_err err = {0};
+    const mffa_step absent = {"404 Not Found", NULL, NULL}, other = {"200 OK", "x-amz-meta-mffa-put: other\r\n", NULL};
+    const mffa_step ended = {"204 No Content", NULL, NULL};
+    const mffa_step again[] = {CREATED, STORED("a"), STORED("b"), COMPLETED, absent, ended, CREATED, STORED("a"), STORED("b"), COMPLETED, OURS};
+    assert_ok(put_two_parts(again, 11, 11, MFFA_PUT_REPLACE, &err));
+    mffa_script_stop();
+    const mffa_step never[] = {CREATED, STORED("a"), STORED("b"), COMPLETED, other, ended,
+                               CREATED, STORED("a"), STORED("b"), COMPLETED, absent, ended};
+    assert_int_equal(put_two_parts(never, 12, 12, MFFA_PUT_REPLACE, &err), MFFA_EIO);
+    assert_string_equal(err.msg, "\"s3://plant/dir/x\": the server acknowledges the upload, but the object is not there");
     mffa_script_stop();
 }
 
@@ -514,6 +530,7 @@ int main(void) {
         cmocka_unit_test(a_part_that_fails_for_good_ends_the_upload),
         cmocka_unit_test(a_completion_whose_answer_was_lost_is_recognised),
         cmocka_unit_test(a_checksum_goes_with_every_part_and_the_whole),
+        cmocka_unit_test(an_acknowledged_object_that_is_not_there_is_sent_again),
         cmocka_unit_test(a_taken_key_and_a_conflict_are_told_apart),
         cmocka_unit_test(a_put_whose_answer_was_lost_is_recognised),
         cmocka_unit_test(a_server_that_ignores_the_condition_is_named),
