@@ -41,11 +41,11 @@ static bool has_body(const mffa_s3_call *c) {
 
 /* One way through the file for both. */
 static mffa_code hash_file(mffa_s3_call *c, bool with_crc, mffa_err *err) {
-    enum { PIECE = 1 << 18 };
+    enum { PIECE = 1 << 16 };
     MFFA_AUTO(mffa_sha256_close_p) mffa_sha256 *h = NULL;
-    MFFA_AUTO(mffa_free_p) char *piece = malloc(PIECE);
     const mffa_http_body *b = &c->body;
-    mffa_code rc = piece ? mffa_sha256_open(&h, err) : mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    char piece[PIECE];
+    mffa_code rc = mffa_sha256_open(&h, err);
     if (rc) return rc;
     for (int64_t at = 0; at < b->length;) {
         size_t n = b->length - at < PIECE ? (size_t)(b->length - at) : PIECE;
@@ -262,19 +262,28 @@ static int64_t wake_up(mffa_s3 *s) {
     return left;
 }
 
-mffa_s3_call *mffa_s3_wait(mffa_s3 *s) {
-    if (s->running == 0) return NULL;
-    for (;;) {
-        int64_t left = wake_up(s);
+mffa_s3_call *mffa_s3_next(mffa_s3 *s, int64_t timeout_ms) {
+    int64_t until = mffa_now_ms() + timeout_ms;
+    while (s->running > 0) {
+        int64_t wake = wake_up(s), left = until - mffa_now_ms();
         mffa_s3_call *c = s->finished;
         if (c) {
             s->finished = c->next;
             s->running--;
             return c;
         }
-        c = mffa_http_wait(s->http, left);
+        c = mffa_http_wait(s->http, wake < left ? wake : left > 0 ? left : 0);
         if (c) judge(s, c);
+        else if (left <= 0) return NULL;
     }
+    return NULL;
+}
+
+mffa_s3_call *mffa_s3_wait(mffa_s3 *s) {
+    enum { A_WHILE_MS = 60000 };
+    mffa_s3_call *c = NULL;
+    while (s->running > 0 && !c) c = mffa_s3_next(s, A_WHILE_MS);
+    return c;
 }
 
 mffa_code mffa_s3_run(mffa_s3 *s, mffa_s3_call *c, mffa_err *err) {

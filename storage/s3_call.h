@@ -54,6 +54,8 @@ void mffa_s3_call_done(mffa_s3_call *c);
 void mffa_s3_start(mffa_s3 *s, mffa_s3_call *c);
 /* The next call that is finished, with rc and err set; NULL when none is running. */
 mffa_s3_call *mffa_s3_wait(mffa_s3 *s);
+/* The same with an end to the waiting: NULL too when none is finished within timeout_ms; 0 lets the others get on and returns. */
+mffa_s3_call *mffa_s3_next(mffa_s3 *s, int64_t timeout_ms);
 /* start and wait, when nothing else is running. */
 MFFA_MUST_USE mffa_code mffa_s3_run(mffa_s3 *s, mffa_s3_call *c, mffa_err *err);
 /* Ends all calls that are running; they have no outcome. */

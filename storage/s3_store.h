@@ -6,12 +6,17 @@
 #include "storage/s3_call.h"
 #include "storage/store_ops.h"
 
+typedef struct mffa_s3_ahead mffa_s3_ahead;
+typedef struct mffa_s3_later mffa_s3_later;
+
 typedef struct mffa_s3_store {
     mffa_store base;
     char *bucket, *prefix; /* prefix: "" or ending in "/" */
     mffa_s3 s3;
     mffa_cache_entry *held; /* what local has promised until close */
     size_t held_count;
+    mffa_s3_ahead *ahead; /* NULL: nothing is expected */
+    mffa_s3_later *later; /* NULL: nothing was put without waiting */
 } mffa_s3_store;
 
 static inline mffa_s3_store *mffa_s3_store_of(mffa_store *s) { return (mffa_s3_store *)s; }

@@ -115,7 +115,7 @@ mffa_code mffa_results_put(mffa_results *r, const char *name, mffa_span bytes, m
     MFFA_AUTO(mffa_free_p) char *key = key_of(r, name);
     if (!key) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     mffa_code rc = mffa_sha256_of(bytes, sha256, err);
-    if (!rc) rc = mffa_store_put(r->output, key, bytes, MFFA_PUT_NEW, err);
+    if (!rc) rc = mffa_store_put_soon(r->output, key, bytes, MFFA_PUT_NEW, err);
     return rc ? rc : mffa_manifest_add(&r->manifest, name, (int64_t)bytes.len, sha256, err);
 }
 
@@ -136,6 +136,7 @@ mffa_code mffa_results_finish(mffa_results *r, mffa_err *err) {
     if (!key) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     r->manifest.created_ms = mffa_wall_ms();
     mffa_code rc = mffa_manifest_write(&r->manifest, &text, err);
+    if (!rc) rc = mffa_store_settle(r->output, err); /* the manifest is the last object */
     return rc ? rc : mffa_store_put(r->output, key, mffa_buf_span(&text), MFFA_PUT_NEW, err);
 }
 
@@ -143,5 +144,6 @@ mffa_code mffa_results_discard(mffa_results *r, mffa_err *err) {
     MFFA_AUTO(mffa_buf_done) mffa_buf under = {0};
     mffa_buf_putf(&under, "%s/", r->folder);
     mffa_code rc = mffa_buf_check(&under, err);
+    (void)!mffa_store_settle(r->output, NULL); /* nothing arrives behind the deletion */
     return rc ? rc : mffa_store_delete_all(r->output, mffa_buf_text(&under), err);
 }
