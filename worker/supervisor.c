@@ -47,7 +47,7 @@ static mffa_code name_worker(supervisor *s, mffa_err *err) {
 }
 
 static mffa_code open_queue(supervisor *s, mffa_err *err) {
-    mffa_queue_options o = {.url = s->config->redis_url, .password_file = s->config->redis_password_file, .name = s->config->queue};
+    mffa_queue_options o = mffa_queue_options_of(s->config);
     MFFA_AUTO(mffa_free_p) char *warning = NULL;
     mffa_code rc = mffa_queue_open(&o, &s->queue, err);
     if (!rc) rc = mffa_queue_check_server(s->queue, &warning, err);

@@ -32,6 +32,14 @@ static void empty(void) {
     must(mffa_queue_command(queue, &(mffa_span){"FLUSHALL", 8}, 1, &reply, &err), &err);
 }
 
+static void allow(int jobs) {
+    char text[16];
+    snprintf(text, sizeof text, "%d", jobs);
+    MFFA_AUTO(mffa_reply_close_p) mffa_reply *reply = NULL;
+    mffa_err err = {0};
+    must(mffa_queue_call(queue, false, "configure", (const mffa_span[]){mffa_span_of("max_queued"), mffa_span_of(text)}, 2, &reply, &err), &err);
+}
+
 static double used_memory(void) {
     MFFA_AUTO(mffa_reply_close_p) mffa_reply *reply = NULL;
     mffa_err err = {0};
@@ -177,6 +185,7 @@ static void measure_bytes(line *l, int bytes, const char *queued, const char *fi
 static void measure_depth(line *l, int depth) {
     char name[64];
     empty();
+    allow(2 * depth + ROUND);
     submit_piped(l, depth);
     snprintf(name, sizeof name, "submit_per_s_at_%d", depth), bench_tell(name, submit_some(ROUND / 4));
     snprintf(name, sizeof name, "claim_finish_per_s_at_%d", depth), bench_tell(name, work_off(depth < ROUND / 4 ? depth : ROUND / 4));
