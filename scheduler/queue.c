@@ -232,6 +232,7 @@ mffa_code mffa_queue_claim(mffa_queue *q, const mffa_worker_info *w, const char 
     put_option(args, &n, "pool", w->pool), put_option(args, &n, "kinds", w->kinds);
     put_option(args, &n, "host", w->host), put_option(args, &n, "device", w->device);
     put_option(args, &n, "version", w->version), put_option(args, &n, "lib", lib);
+    put_option(args, &n, "fresh", w->fresh ? "yes" : NULL);
     MFFA_AUTO(mffa_reply_close_p) mffa_reply *reply = NULL;
     mffa_code rc = mffa_queue_call(q, false, "claim", args, n, &reply, err);
     if (rc) return rc;

@@ -64,6 +64,7 @@ const char *mffa_lease_field(const mffa_lease *l, const char *name, const char *
 typedef struct mffa_worker_info {
     const char *id, *pool, *kinds; /* kinds: comma-separated */
     const char *host, *device, *version;
+    bool fresh; /* the first claim of a process: its name may be that of one which was drained */
 } mffa_worker_info;
 
 /* Claim the best job of the pool; *got false when there is none. MFFA_ECANCELLED: a person drained this worker, it should end. request: 32 hex digits from the caller, repeated when the reply

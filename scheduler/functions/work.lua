@@ -21,6 +21,7 @@ local worker_options = {
   device = { type = 'text', bytes = 128 },
   version = { type = 'text', bytes = 64 },
   lib = { type = 'integer', min = 1, max = 1000000 },
+  fresh = { type = 'choice', words = { 'yes', 'no' } },
 }
 local WORKER_NAME = { type = 'name', bytes = 128 }
 
@@ -123,8 +124,8 @@ local function take_ready(o)
   end
 end
 
--- claim <worker> <request: 32 hex digits> [pool] [kinds] [host] [device] [version] [lib]: the best job, or nil. The same request answers the
--- same run while it lasts, so a lost reply loses no job.
+-- claim <worker> <request: 32 hex digits> [pool] [kinds] [host] [device] [version] [lib] [fresh]: the best job, or nil. The same request
+-- answers the same run while it lasts, so a lost reply loses no job. fresh yes: a new process of this name, that nobody has drained.
 function verbs.claim(args)
   local worker, request = check_value('worker', WORKER_NAME, args[1] or ''), args[2] or ''
   if #request ~= 32 or not string.match(request, '^[%da-f]+$') then
@@ -139,7 +140,10 @@ function verbs.claim(args)
     local j = find(known[2])
     if j and HELD[j.state] and j.nonce == request then return job_answer(j, cfg.lease_ms) end
   end
-  if known[3] then return { 'drain', '1' } end
+  if known[3] then
+    if o.fresh ~= 'yes' or known[1] == request then return { 'drain', '1' } end
+    put(p, 'HDEL', key('worker', worker), 'drain')
+  end
   local j = take_ready(o)
   note_worker(p, worker, o, cfg, j and j.id, request)
   if not j then return commit(p) end

@@ -10,7 +10,7 @@ const mutant mutants[] = {
     {"a claim's lost reply loses the job", "if known[1] == request then", "if false then"},
     {"paused kinds are claimed", "if not flags[i + 1] then", "if true then"},
     {"paused pools are claimed", "if flags[1] then return nil end", ""},
-    {"drained workers get jobs", "if known[3] then return { 'drain', '1' } end", ""},
+    {"drained workers get jobs", "if o.fresh ~= 'yes' or known[1] == request then return { 'drain', '1' } end", ""},
     {"a fence's nonce does not matter", "local same = j.run == run and j.nonce == nonce", "local same = j.run == run"},
     {"a fence's run does not matter", "local same = j.run == run and j.nonce == nonce", "local same = j.nonce == nonce"},
     {"a beat does not renew the lease", "if j.state == 'running' then put(p, 'ZADD', key('lease'), now",
