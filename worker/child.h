@@ -1,7 +1,7 @@
 /* The executor process, seen from the supervisor: started as this same program with a hidden first argument, spoken to over a
  * socket pair (wire.h). It dies with the supervisor: the kernel sends it SIGKILL, and its end of the pair closes.
  *   to it     {"do": "run", "job", "kind", "run", "nonce", "fields": {...}}   {"do": "cancel"}   {"do": "stop"}
- *   from it   {"is": "ready"}, once, before any other
+ *   from it   {"is": "ready", "gpus": how many it finds}, once, before any other
  *             {"is": "progress", "phase", "done", "total"}
  *             {"is": "counts", "counts": list of mffa_stats_take}
  *             {"is": "done", "result": URL, "facts": {name: text}, "summary": hex of the msgpack document or absent}

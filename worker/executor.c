@@ -8,6 +8,7 @@
 #include "core/base/clock.h"
 #include "core/base/log.h"
 #include "core/base/stats.h"
+#include "core/nn/tensor.h"
 #include "worker/job.h"
 #include "worker/trace.h"
 #include "worker/wire.h"
@@ -165,6 +166,12 @@ static void run(executor *x, const mffa_json *m) {
     if (broken) give_up(x, &err);
 }
 
+static void tell_ready(executor *x) {
+    mffa_json *m = message("ready");
+    mffa_json_set(m, "gpus", mffa_json_of_int(mffa_device_gpus()));
+    tell(x, m);
+}
+
 int mffa_executor_run(int fd, const char *folder, const mffa_config *config) {
     static executor x = {.lock = PTHREAD_MUTEX_INITIALIZER, .arrived = PTHREAD_COND_INITIALIZER};
     mffa_err err = {0};
@@ -178,7 +185,7 @@ int mffa_executor_run(int fd, const char *folder, const mffa_config *config) {
         return 1;
     }
     if (pthread_create(&listener, NULL, listen_to_supervisor, &x) != 0) return 1;
-    tell(&x, message("ready"));
+    tell_ready(&x);
     for (;;) {
         mffa_json *m = next_job(&x);
         run(&x, m);

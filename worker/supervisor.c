@@ -84,7 +84,7 @@ static mffa_code start_child(supervisor *s, mffa_err *err) {
     if (poll(p, 2, READY_MS) > 0 && p[0].revents && mffa_wire_receive(s->child.fd, &hello, NULL) == MFFA_OK) {
         mffa_log(MFFA_INFO, "executor.started", mffa_int("pid", s->child.pid));
         mffa_stat_add(MFFA_STAT_EXECUTOR_STARTS, NULL, NULL, 1);
-        mffa_gather_executor(s->child.pid);
+        mffa_gather_executor(s->child.pid, mffa_json_int(mffa_json_get(hello, "gpus"), 0) > 0);
         return MFFA_OK;
     }
     mffa_child_end(&s->child, how);

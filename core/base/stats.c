@@ -132,6 +132,15 @@ static const row rows[MFFA_STAT_COUNT] = {
     [MFFA_STAT_EXECUTOR_BYTES] = {"mffa_worker_executor_resident_memory_bytes",
         "Resident memory of the executor process.",
         GAUGE, MFFA_WORKER, {0}, {0}},
+    [MFFA_STAT_GPU_BUSY] = {"mffa_worker_gpu_busy_ratio",
+        "Share of the last moment in which the worker's GPU ran something, 0 to 1; absent without a GPU, and on a part of one (MIG).",
+        GAUGE, MFFA_WORKER, {0}, {0}},
+    [MFFA_STAT_GPU_USED] = {"mffa_worker_gpu_memory_used_bytes",
+        "Memory of the worker's GPU that is in use, by whomever; absent without a GPU.",
+        GAUGE, MFFA_WORKER, {0}, {0}},
+    [MFFA_STAT_GPU_TOTAL] = {"mffa_worker_gpu_memory_total_bytes",
+        "Memory of the worker's GPU; absent without a GPU.",
+        GAUGE, MFFA_WORKER, {0}, {0}},
 };
 
 typedef struct series {

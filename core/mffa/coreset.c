@@ -34,7 +34,7 @@ int64_t mffa_coreset_count(int64_t n, double ratio) {
     return m < 1 ? 1 : m > n ? n : m;
 }
 
-static mffa_code check(const float *rows, int64_t n, int64_t m, int64_t first, mffa_err *err) {
+mffa_code mffa_coreset_check(const float *rows, int64_t n, int64_t m, int64_t first, mffa_err *err) {
     if (n < 1 || n > INT64_C(1) << 40 || m < 1 || m > n || m > INT32_MAX)
         return mffa_fail(err, MFFA_EINVAL, "cannot choose %lld of %lld rows: expected 1 to as many as there are, at most %d", (long long)m, (long long)n, INT32_MAX);
     if (first < 0 || first >= n) return mffa_fail(err, MFFA_EINVAL, "first row is %lld, expected 0 to %lld", (long long)first, (long long)n - 1);
@@ -213,7 +213,7 @@ static int64_t farthest(const search *s, float least, double *far) {
 
 mffa_code mffa_coreset_choose(const float *rows, int64_t n, int64_t m, int64_t first, int64_t *chosen, const mffa_progress *progress, mffa_err *err) {
     MFFA_AUTO(search_done) search s = {0};
-    mffa_code rc = check(rows, n, m, first, err);
+    mffa_code rc = mffa_coreset_check(rows, n, m, first, err);
     if (!rc) rc = search_init(&s, rows, n, m, chosen, err);
     if (rc) return rc;
     for (int64_t b = 0; b < s.blocks; b++) block_update(&s, b);

@@ -28,5 +28,7 @@ int64_t mffa_coreset_count(int64_t n, double ratio);
  * range); MFFA_ENOMEM; MFFA_ECANCELLED. */
 MFFA_MUST_USE mffa_code mffa_coreset_choose(const float *rows, int64_t n, int64_t m, int64_t first, int64_t *chosen,
                                             const mffa_progress *progress, mffa_err *err);
+/* MFFA_EINVAL for what mffa_coreset_choose would refuse. */
+MFFA_MUST_USE mffa_code mffa_coreset_check(const float *rows, int64_t n, int64_t m, int64_t first, mffa_err *err);
 
 #endif

@@ -57,6 +57,10 @@
 #include <c10/core/InferenceMode.h>
 #include <torch/optim/sgd.h>
 
+#ifdef MFFA_CUDA
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAGuard.h>
+#endif
 extern "C" {
 #include "core/nn/cpus.h"
 }
@@ -234,6 +238,7 @@ mffa_code mffa_device_open(const char *name, const char *precision, int threads,
         if (threads < 0 || threads > 4096) return mffa_fail(err, MFFA_EINVAL, "%d threads: expected 0 to 4096", threads);
         d->threads = threads ? threads : mffa_cpus();
         d->name = d->at.is_cuda() ? "cuda:" + std::to_string(d->at.index()) : "cpu";
+        if (d->at.is_cuda()) at::globalContext().lazyInitDevice(at::kCUDA); // before anybody asks for its memory
         set_process(*d);
         *out = d.release();
         return MFFA_OK;
@@ -249,6 +254,36 @@ const char *mffa_device_name(const mffa_device *d) { return d->name.c_str(); }
 const char *mffa_device_precision(const mffa_device *d) { return d->precision.c_str(); }
 int mffa_device_threads(const mffa_device *d) { return d->threads; }
 bool mffa_device_is_gpu(const mffa_device *d) { return d->at.is_cuda(); }
+int mffa_device_gpus(void) { return gpu_count(); }
+
+#ifdef MFFA_CUDA
+mffa_device_memory mffa_device_memory_of(const mffa_device *d) {
+    mffa_device_memory m{};
+    if (!d->at.is_cuda()) return m;
+    try {
+        const c10::cuda::CUDAGuard here(d->at);
+        const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(d->at.index());
+        size_t free = 0, total = 0;
+        if (cudaMemGetInfo(&free, &total) != cudaSuccess) return m;
+        const auto &held = stats.reserved_bytes[0], &used = stats.allocated_bytes[0]; // [0]: all pools together
+        m.total = static_cast<int64_t>(total);
+        m.available = static_cast<int64_t>(free) + held.current;
+        m.peak = used.peak;
+    } catch (...) { // a GPU that gave up
+    }
+    return m;
+}
+
+void mffa_device_memory_reset(const mffa_device *d) {
+    try {
+        if (d->at.is_cuda()) c10::cuda::CUDACachingAllocator::resetPeakStats(d->at.index());
+    } catch (...) {
+    }
+}
+#else
+mffa_device_memory mffa_device_memory_of(const mffa_device *) { return {}; }
+void mffa_device_memory_reset(const mffa_device *) {}
+#endif
 
 bool mffa_device_works(const mffa_device *d) {
     try {
@@ -324,6 +359,7 @@ mffa_tensor *mffa_tensor_from(mffa_scope *s, mffa_dtype dtype, const void *data,
     return op(s, "tensor", [&] {
         const auto sizes = sizes_of(rank, shape);
         if (!data) return at::zeros(sizes, at::TensorOptions(s->device->at).dtype(type_of(dtype)));
+        if (s->device->at.is_cuda()) return at::from_blob(const_cast<void *>(data), sizes, type_of(dtype)).to(s->device->at);
         at::Tensor t = at::empty(sizes, type_of(dtype));
         std::memcpy(t.mutable_data_ptr(), data, t.nbytes()); // bytewise: data may be unaligned, inside a mapped file
         return t.to(s->device->at);
@@ -341,9 +377,26 @@ void mffa_tensor_read(mffa_scope *s, const mffa_tensor *t, mffa_dtype dtype, voi
         const at::Tensor &x = in(t);
         if (x.numel() != count)
             throw Refusal{MFFA_EINVAL, "the tensor has " + std::to_string(x.numel()) + " elements, " + std::to_string(count) + " are wanted"};
-        const at::Tensor host = x.detach().to(at::kCPU, type_of(dtype)).contiguous();
-        if (count && host.const_data_ptr() != out) std::memcpy(out, host.const_data_ptr(), host.nbytes());
+        const at::Tensor there = x.detach().to(type_of(dtype)).contiguous();
+        if (count && x.is_cuda()) {
+            at::from_blob(out, there.sizes(), there.scalar_type()).copy_(there);
+            return;
+        }
+        if (count && there.const_data_ptr() != out) std::memcpy(out, there.const_data_ptr(), there.nbytes());
     });
+}
+
+void *mffa_tensor_data(mffa_scope *s, mffa_tensor *t) {
+    void *data = nullptr;
+    act(s, "data", [&] {
+        if (!in(t).is_contiguous()) throw Refusal{MFFA_EINVAL, "the tensor is a view that is not contiguous"};
+        data = in(t).mutable_data_ptr();
+    });
+    return data;
+}
+
+mffa_tensor *mffa_eye(mffa_scope *s, int64_t n) {
+    return op(s, "eye", [&] { return at::eye(n, at::TensorOptions(s->device->at).dtype(at::kFloat)); });
 }
 
 int mffa_tensor_rank(const mffa_tensor *t) { return t ? static_cast<int>(t->value.dim()) : 0; }
@@ -428,6 +481,12 @@ mffa_tensor *mffa_affine(mffa_scope *s, mffa_tensor *x, double scale, double shi
 }
 mffa_tensor *mffa_sqrt(mffa_scope *s, mffa_tensor *x) {
     return op(s, "sqrt", [&] { return at::sqrt(in(x)); });
+}
+mffa_tensor *mffa_abs(mffa_scope *s, mffa_tensor *x) {
+    return op(s, "abs", [&] { return at::abs(in(x)); });
+}
+mffa_tensor *mffa_round(mffa_scope *s, mffa_tensor *x) {
+    return op(s, "round", [&] { return at::round(in(x)); });
 }
 mffa_tensor *mffa_clamp(mffa_scope *s, mffa_tensor *x, double low, double high) {
     return op(s, "clamp", [&] { return at::clamp(in(x), low, high); });

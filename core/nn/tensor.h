@@ -45,6 +45,13 @@ const char *mffa_device_name(const mffa_device *d);      /* "cpu", "cuda:0" */
 const char *mffa_device_precision(const mffa_device *d); /* "fp32", "tf32", "bf16" */
 int mffa_device_threads(const mffa_device *d);
 bool mffa_device_is_gpu(const mffa_device *d);
+int mffa_device_gpus(void); /* that this process could open; 0 without CUDA */
+typedef struct mffa_device_memory { /* bytes of a GPU; all 0 on a CPU */
+    int64_t total, available;       /* available: free, or held by this process already */
+    int64_t peak;                   /* most that tensors of this process had at once since the last reset */
+} mffa_device_memory;
+mffa_device_memory mffa_device_memory_of(const mffa_device *d);
+void mffa_device_memory_reset(const mffa_device *d);
 /* Whether the device still answers. After some failures a GPU refuses everything until its process ends. */
 bool mffa_device_works(const mffa_device *d);
 
@@ -83,8 +90,12 @@ enum { MFFA_MAX_RANK = 8 };
 mffa_tensor *mffa_tensor_from(mffa_scope *s, mffa_dtype dtype, const void *data, int rank, const int64_t *shape);
 /* On the CPU a view of data, which must stay valid and unchanged as long as the tensor and its views live; on a GPU a copy. */
 mffa_tensor *mffa_tensor_borrow(mffa_scope *s, mffa_dtype dtype, const void *data, int rank, const int64_t *shape);
-/* Into host memory, row-major, converted to dtype (F32, F64, I64); waits for the device. MFFA_EINVAL unless t has count elements. */
+mffa_tensor *mffa_eye(mffa_scope *s, int64_t n); /* [n, n]: 1 on the diagonal, 0 elsewhere */
+/* Into host memory, row-major, converted to dtype (F32, F64, I64, I16); waits for the device. MFFA_EINVAL unless t has count elements. */
 void mffa_tensor_read(mffa_scope *s, const mffa_tensor *t, mffa_dtype dtype, void *out, int64_t count);
+/* Where its elements lie, row-major and on the device, for a kernel of our own; MFFA_EINVAL for a view that is not contiguous. Kernels
+ * on the default stream run after the operations before and before those that follow. */
+void *mffa_tensor_data(mffa_scope *s, mffa_tensor *t);
 int mffa_tensor_rank(const mffa_tensor *t);               /* 0 for NULL */
 int64_t mffa_tensor_size(const mffa_tensor *t, int axis); /* 0 for NULL; axis -1 is the last */
 int64_t mffa_tensor_count(const mffa_tensor *t);          /* elements; 0 for NULL */
@@ -114,6 +125,8 @@ mffa_tensor *mffa_mul(mffa_scope *s, mffa_tensor *a, mffa_tensor *b);
 mffa_tensor *mffa_div(mffa_scope *s, mffa_tensor *a, mffa_tensor *b);
 mffa_tensor *mffa_affine(mffa_scope *s, mffa_tensor *x, double scale, double shift); /* scale * x + shift */
 mffa_tensor *mffa_sqrt(mffa_scope *s, mffa_tensor *x);
+mffa_tensor *mffa_abs(mffa_scope *s, mffa_tensor *x);
+mffa_tensor *mffa_round(mffa_scope *s, mffa_tensor *x); /* to the nearest integer, halves to the even one */
 mffa_tensor *mffa_clamp(mffa_scope *s, mffa_tensor *x, double low, double high);
 mffa_tensor *mffa_relu(mffa_scope *s, mffa_tensor *x);
 mffa_tensor *mffa_gelu(mffa_scope *s, mffa_tensor *x); /* exact: x Phi(x) */

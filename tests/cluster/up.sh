@@ -102,7 +102,7 @@ spec:
       phase: $phase
 S
 done
-start kwok kwok --kubeconfig admin.conf --config stages.yaml --manage-all-nodes \
+start kwok kwok --kubeconfig admin.conf --config stages.yaml --manage-nodes-with-annotation-selector kwok.x-k8s.io/node=fake \
   --cidr 10.0.0.0/16 --node-ip 127.0.0.1 --node-lease-duration-seconds 40 \
   --node-port 0 --server-address 127.0.0.1:$((P + 5))
 { for n in cpu-0 cpu-1 gpu-0; do
@@ -111,7 +111,7 @@ start kwok kwok --kubeconfig admin.conf --config stages.yaml --manage-all-nodes 
 ---
 apiVersion: v1
 kind: Node
-metadata: {name: $n, labels: {kubernetes.io/hostname: $n, kubernetes.io/os: linux, kubernetes.io/arch: amd64}}
+metadata: {name: $n, annotations: {kwok.x-k8s.io/node: fake}, labels: {kubernetes.io/hostname: $n, kubernetes.io/os: linux, kubernetes.io/arch: amd64}}
 $t
 status: {allocatable: {cpu: 8, memory: 32Gi, pods: 110$g}, capacity: {cpu: 8, memory: 32Gi, pods: 110$g}}
 N

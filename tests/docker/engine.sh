@@ -1,13 +1,26 @@
 # buildah and podman without a Docker engine, their state in a folder of their own. Sourced; needs bash and root on Debian.
 #   engine_setup DIR     installs what is missing, imports a base image under the name that docker/Dockerfile begins from
 # shellcheck shell=bash
-export STORAGE_DRIVER=vfs CONTAINERS_CONF CONTAINERS_STORAGE_CONF CONTAINERS_REGISTRIES_CONF
+export STORAGE_DRIVER CONTAINERS_CONF CONTAINERS_STORAGE_CONF CONTAINERS_REGISTRIES_CONF
 base_image=docker.io/library/debian:trixie-slim
 
-engine_configure() { # vfs: no overlay mounts; cgroupfs and runc: no systemd, and crun refuses a hybrid cgroup tree
+engine_driver() { # overlay where DIR's file system bears it; vfs, where every layer is a whole copy, works everywhere
+  local at=$1/overlay-tried driver=vfs
+  mkdir -p "$at"/{lower,upper,work,merged}
+  if mount -t overlay overlay -o "lowerdir=$at/lower,upperdir=$at/upper,workdir=$at/work" "$at/merged" 2>/dev/null; then
+    umount "$at/merged"
+    driver=overlay
+  fi
+  rm -rf "$at"
+  echo $driver
+}
+
+engine_configure() { # cgroupfs and runc: no systemd, and crun refuses a hybrid cgroup tree
   local dir=$1
+  STORAGE_DRIVER=$(engine_driver "$dir")
   CONTAINERS_CONF=$dir/containers.conf CONTAINERS_STORAGE_CONF=$dir/storage.conf CONTAINERS_REGISTRIES_CONF=$dir/registries.conf
-  printf '[storage]\ndriver = "vfs"\nrunroot = "%s/run"\ngraphroot = "%s/storage"\n' "$dir" "$dir" >"$CONTAINERS_STORAGE_CONF"
+  printf '[storage]\ndriver = "%s"\nrunroot = "%s/run-%s"\ngraphroot = "%s/storage-%s"\n' "$STORAGE_DRIVER" "$dir" "$STORAGE_DRIVER" "$dir" \
+    "$STORAGE_DRIVER" >"$CONTAINERS_STORAGE_CONF"
   cat >"$CONTAINERS_CONF" <<'EOT'
 [containers]
 default_ulimits = ["nofile=20000:20000", "nproc=32768:32768"]

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# Builds the images and runs them together as the chart would: numeric user, read-only root, no capabilities; Redis with a password, the
-# sample job from end to end, health checks, TERM to PID 1. images.sh DIR [targets...]   (DIR: for the engine's state, kept)
+# Builds the images and runs them together as the chart would: numeric user, read-only root, no capabilities; Redis with a password, S3
+# over TLS with an authority of its own, the sample job from end to end, health checks, TERM to PID 1.
+#   images.sh DIR [targets...]      DIR: for the engine's state, kept
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ] || { echo "images: skipped, building images needs root on Debian"; exit 77; }
@@ -13,7 +14,7 @@ die() { say "$*"; exit 1; }
 expect() { local what=$1; shift; "$@" >"$tmp/out" 2>&1 && say "ok   $what" || { cat "$tmp/out"; die "FAIL $what"; }; }
 
 tmp=$(mktemp -d)
-redis=''
+redis='' s3=''
 names=(mffa-test-scheduler-$$ mffa-test-worker-$$)
 cleanup() {
   local rc=$?
@@ -23,6 +24,7 @@ cleanup() {
     podman rm -f -t 1 "$name" >/dev/null 2>&1 || :
   done
   [ -z "$redis" ] || { kill "$redis"; wait "$redis" || :; } 2>/dev/null
+  [ -z "$s3" ] || "tests/support/$s3.sh" stop "$tmp/$s3"
   rm -rf "$tmp"
   exit $rc
 }
@@ -65,22 +67,29 @@ redis-server --port "$port" --bind 127.0.0.1 --requirepass "$password" --dir "$t
 redis=$!
 cli() { REDISCLI_AUTH=$password redis-cli -p "$port" "$@"; }
 for _ in {1..100}; do cli ping >/dev/null 2>&1 && break || sleep 0.1; done
+for server in versitygw rgw; do
+  S3_TLS=1 S3_BUCKET=plant "tests/support/$server.sh" start "$tmp/$server" && s3=$server && break
+done
+[ -n "$s3" ] || die "FAIL no S3 server starts here: install Go, or radosgw, ceph-mon and ceph-osd"
+. "$tmp/$s3/env"
 
 strict=(--network host --read-only --cap-drop all --security-opt no-new-privileges --pids-limit 256 -v "$tmp/secret:/secret:ro"
-  -e MFFA_REDIS_URL="redis://127.0.0.1:$port" -e MFFA_REDIS_PASSWORD_FILE=/secret/redis-password)
+  -e MFFA_REDIS_URL="redis://127.0.0.1:$port" -e MFFA_REDIS_PASSWORD_FILE=/secret/redis-password
+  -v "$S3_CA:/ca.pem:ro" -e AWS_CA_BUNDLE=/ca.pem -e MFFA_S3_ENDPOINT="$S3_ENDPOINT" -e MFFA_S3_REGION="$S3_REGION"
+  -e AWS_ACCESS_KEY_ID="$S3_OWNER_KEY" -e AWS_SECRET_ACCESS_KEY="$S3_OWNER_SECRET")
 tools() { podman run --rm "${strict[@]}" -v "$tmp/data:/data" "$(image tools)" "$@"; }
 quietly podman run -d --name "${names[0]}" "${strict[@]}" -e MFFA_LISTEN=":$scheduler_port" --memory 64m "$(image scheduler)" >/dev/null
-quietly podman run -d --name "${names[1]}" "${strict[@]}" -e MFFA_LISTEN=":$worker_port" -e MFFA_ALLOWED_URLS=file:///data --memory 4g \
-  -v "$tmp/data:/data" "$(image worker-cpu)" >/dev/null
+quietly podman run -d --name "${names[1]}" "${strict[@]}" -e MFFA_LISTEN=":$worker_port" --memory 4g \
+  "$(image worker-cpu)" >/dev/null
 healthy() { for _ in {1..60}; do podman healthcheck run "$1" >/dev/null 2>&1 && return; sleep 1; done; return 1; }
 expect "scheduler: healthy" healthy "${names[0]}"
 began=$SECONDS
 expect "worker: healthy" healthy "${names[1]}"
 say "the worker was ready after $((SECONDS - began)) s"
 tools sample /data/sample train 8 good 4 defects 4 side 128 >/dev/null
-sample=file:///data/sample
-ids=$(cli -e --raw FCALL mffa_submit 0 pipeline dataset $sample/dataset weights $sample/weights output file:///data/out \
-  psg off side 128 trace 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01)
+for part in dataset weights; do expect "mffactl puts $part into the bucket" tools put "/data/sample/$part" "s3://plant/$part"; done
+ids=$(cli -e --raw FCALL mffa_submit 0 pipeline dataset s3://plant/dataset weights s3://plant/weights output s3://plant/out \
+  epochs 1 side 128 trace 00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01)
 # shellcheck disable=SC2086
 expect "the sample job is done" tools watch $ids
 last=$(tail -n 1 <<<"$ids")
@@ -92,7 +101,8 @@ counted() { scrape "http://127.0.0.1:$worker_port/metrics" | grep -q 'mffa_worke
 expect "metrics over HTTP" counted
 all_json() { podman logs "${names[1]}" 2>&1 | python3 -c 'import json, sys; [json.loads(line) for line in sys.stdin]'; }
 expect "one JSON object a log line" all_json
-expect "the password stands in no log" bash -c "! { podman logs ${names[0]}; podman logs ${names[1]}; } 2>&1 | grep -F '$password'"
+expect "no password and no key stands in a log" bash -c \
+  "! { podman logs ${names[0]}; podman logs ${names[1]}; } 2>&1 | grep -F -e '$password' -e '$S3_OWNER_SECRET'"
 for name in "${names[@]}"; do
   began=$(date +%s%N)
   quietly podman stop -t 10 "$name" >/dev/null

@@ -16,7 +16,7 @@ sed 's/mffa-[a-z-]*//g' $chart/files/alerts.yaml $chart/files/dashboard.json | g
 unknown=$(comm -13 "$tmp/metrics" "$tmp/named")
 [ -z "$unknown" ] || no "alerts or dashboard name metrics that no program has:" $unknown
 "$mffactl" settings --markdown | sed -n 's/^| `\([A-Z0-9_]*\)`.*/\1/p' | sort -u >"$tmp/settings"
-grep -rhoE '\bMFFA_[A-Z0-9_]+' $chart/templates $chart/values.yaml docker/Dockerfile | sort -u >"$tmp/named"
+grep -rhoE '\bMFFA_[A-Z0-9_]+' $chart/templates $chart/values.yaml docker/Dockerfile | grep -v '^MFFA_TEST_' | sort -u >"$tmp/named"
 unknown=$(comm -13 "$tmp/settings" "$tmp/named")
 [ -z "$unknown" ] || no "chart or images name settings that no program has:" $unknown
 python3 -c 'import json, sys; json.load(open(sys.argv[1])); json.load(open(sys.argv[2]))' $chart/files/dashboard.json $chart/values.schema.json

@@ -169,7 +169,8 @@ static void the_numbers_of_the_queue_are_served(void **state) {
     mffa_test_fcall(&redis, "pause kind score");
     mffa_test_fcall(&redis, "claim w1 0123456789abcdef0123456789abcdef pool gpu");
     wait_for(mffa_test_http(port, "GET", "/metrics", &page) == 200 &&
-             mffa_test_sample(&page, "mffa_pool_jobs{pool=\"gpu\",state=\"running\"}") == 1);
+             mffa_test_sample(&page, "mffa_pool_jobs{pool=\"gpu\",state=\"running\"}") == 1 &&
+             mffa_test_sample(&page, "mffa_calls_refused_total{code=\"BADFIELD\"}") == 1); /* Redis' own numbers may be older by a round */
     assert_true(mffa_test_sample(&page, "mffa_pool_jobs{pool=\"gpu\",state=\"queued\"}") == 1);
     assert_true(mffa_test_sample(&page, "mffa_queue_jobs{state=\"queued\"}") == 1);
     assert_true(mffa_test_sample(&page, "mffa_queue_jobs{state=\"running\"}") == 1);
@@ -178,7 +179,6 @@ static void the_numbers_of_the_queue_are_served(void **state) {
     assert_true(mffa_test_sample(&page, "mffa_pool_oldest_queued_seconds{pool=\"gpu\"}") >= 0);
     assert_true(mffa_test_sample(&page, "mffa_queue_paused{what=\"kind\",name=\"score\"}") == 1);
     assert_true(mffa_test_sample(&page, "mffa_jobs_submitted_total") == 2);
-    assert_true(mffa_test_sample(&page, "mffa_calls_refused_total{code=\"BADFIELD\"}") == 1);
     assert_true(mffa_test_sample(&page, "mffa_redis_up") == 1);
     assert_true(mffa_test_sample(&page, "mffa_redis_memory_used_bytes") > 1e5);
     mffa_test_promtool(&page);

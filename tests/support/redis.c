@@ -35,9 +35,13 @@ static void spawn(mffa_test_redis *r) {
     _exit(127);
 }
 
+/* On a clock of ours no key may go by itself: Redis 8's search for old keys takes one in the ms in which every other look still finds it. */
 static void wait_until_it_answers(mffa_test_redis *r) {
     for (int i = 0; i < 500; i++) {
-        if (strcmp(mffa_test_ask(r, "PING"), "PONG") == 0) return;
+        if (strcmp(mffa_test_ask(r, "PING"), "PONG") == 0) {
+            if (*r->clock) assert_string_equal(mffa_test_ask(r, "DEBUG SET-ACTIVE-EXPIRE 0"), "OK");
+            return;
+        }
         mffa_sleep_ms(20);
     }
     fail_msg("the private redis-server does not answer: %s", mffa_test_ask(r, "PING"));
