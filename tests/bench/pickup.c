@@ -17,6 +17,17 @@ double bench_seconds(void) {
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
 }
 
+double bench_best(void (*round)(void *ctx, int n), void *ctx, int n) {
+    double best = 0;
+    for (int i = 0; i < BENCH_ROUNDS; i++) {
+        double began = bench_seconds();
+        round(ctx, n);
+        double rate = n / (bench_seconds() - began);
+        if (rate > best) best = rate;
+    }
+    return best;
+}
+
 void bench_tell(const char *name, double value) {
     printf("%s %.6g\n", name, value);
     fflush(stdout);

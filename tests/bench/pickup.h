@@ -5,7 +5,10 @@
 enum { BENCH_PICKUPS = 500 };
 typedef struct bench_pickup_state bench_pickup_state;
 
+enum { BENCH_ROUNDS = 5 };
 double bench_seconds(void);
+/* The best of BENCH_ROUNDS rounds of n each, per second: a machine that others use too slows some of them. */
+double bench_best(void (*round)(void *ctx, int n), void *ctx, int n);
 void bench_tell(const char *name, double value);
 /* Prints pickup_p50_ms and pickup_p99_ms. sleeper: a thread that takes BENCH_PICKUPS jobs one by one and tells each with bench_picked. */
 void bench_pickup(void *(*sleeper)(void *), void (*submit)(void *ctx), void *ctx);
