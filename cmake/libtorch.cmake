@@ -54,4 +54,5 @@ if(MFFA_CUDA)
     target_link_directories(mffa_libtorch INTERFACE "${dir}")
   endforeach()
   include(cmake/nvcc.cmake)
+  target_include_directories(mffa_libtorch SYSTEM INTERFACE ${mffa_cuda_includes}) # c10's CUDA headers want the run-time library's
 endif()

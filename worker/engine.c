@@ -11,6 +11,7 @@ typedef struct known_hash {
 
 struct mffa_engine {
     const mffa_config *config;
+    mffa_device *device; /* NULL until it is asked about */
     mffa_network *network;
     char network_key[2 * MFFA_SHA256_HEX + 16];
     mffa_model *model;
@@ -33,15 +34,37 @@ bool mffa_engine_device_works(const mffa_engine *e) {
     return !mffa_device_open(c->device, c->precision, (int)c->threads, &d, NULL) && mffa_device_works(d);
 }
 
+static const mffa_device *device_of(mffa_engine *e) { /* NULL: not there */
+    const mffa_config *c = e->config;
+    if (!e->device && mffa_device_open(c->device, c->precision, (int)c->threads, &e->device, NULL)) e->device = NULL;
+    return e->device;
+}
+
+mffa_device_memory mffa_engine_device_memory(mffa_engine *e) {
+    const mffa_device *d = device_of(e);
+    return d ? mffa_device_memory_of(d) : (mffa_device_memory){0};
+}
+
+void mffa_engine_device_memory_reset(mffa_engine *e) {
+    const mffa_device *d = device_of(e);
+    if (d) mffa_device_memory_reset(d);
+}
+
+void mffa_engine_forget_model(mffa_engine *e) {
+    mffa_model_close(MFFA_TAKE(e->model));
+    e->model_sha256[0] = '\0';
+}
+
 void mffa_engine_cool(mffa_engine *e) {
     mffa_network_close(MFFA_TAKE(e->network));
-    mffa_model_close(MFFA_TAKE(e->model));
-    e->network_key[0] = e->model_sha256[0] = '\0';
+    e->network_key[0] = '\0';
+    mffa_engine_forget_model(e);
 }
 
 void mffa_engine_close(mffa_engine *e) {
     if (!e) return;
     mffa_engine_cool(e);
+    mffa_device_close(e->device);
     for (int i = 0; i < HASHES; i++) {
         free(e->hashes[i].path);
         free(e->hashes[i].etag);

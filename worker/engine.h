@@ -26,6 +26,8 @@ MFFA_MUST_USE mffa_code mffa_engine_network(mffa_engine *e, const mffa_pretraine
                                             int blocks, mffa_network **out, mffa_err *err);
 /* Whether the configured device still answers: asked after MFFA_EDEVICE. */
 bool mffa_engine_device_works(const mffa_engine *e);
+/* Frees the model: before a job that makes one. */
+void mffa_engine_forget_model(mffa_engine *e);
 /* Frees network and model: before a job that needs the memory for itself. */
 void mffa_engine_cool(mffa_engine *e);
 /* The model in this file; sha256 is its content's. Borrowed until the next call. */
@@ -35,5 +37,8 @@ MFFA_MUST_USE mffa_code mffa_engine_sha256(mffa_engine *e, const char *path, con
 
 /* Bytes that a job may use: MFFA_MEMORY_BYTES, else the cgroup's limit, else the machine's memory. */
 int64_t mffa_engine_memory_bytes(const mffa_engine *e);
+/* Memory of the configured device: all 0 when it is no GPU, or not there. */
+mffa_device_memory mffa_engine_device_memory(mffa_engine *e);
+void mffa_engine_device_memory_reset(mffa_engine *e);
 
 #endif

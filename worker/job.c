@@ -32,7 +32,6 @@ mffa_code mffa_job_init(mffa_job *j, mffa_engine *engine, const mffa_json *messa
     copy_text(j->kind, sizeof j->kind, message, "kind");
     copy_text(j->nonce, sizeof j->nonce, message, "nonce");
     mffa_timings_enter(&j->timings, "prepare", mffa_now_ms());
-    mffa_memory_peak_reset();
     const char *on_bad_image = "fail";
     mffa_code rc = mffa_job_choice(j, "on_bad_image", "fail|skip", "fail", &on_bad_image, err);
     j->skip_bad = strcmp(on_bad_image, "skip") == 0;
@@ -87,8 +86,8 @@ mffa_summary mffa_job_summary(const mffa_job *j) {
                           .precision = j->config->precision,
                           .skipped = &j->skipped,
                           .timings = &j->timings,
-                          .planned_memory_bytes = j->planned_bytes,
-                          .peak_memory_bytes = mffa_memory_peak_bytes()};
+                          .planned_memory = j->planned,
+                          .peak_memory = {mffa_memory_peak_bytes(), mffa_engine_device_memory(j->engine).peak}};
 }
 
 mffa_code mffa_job_conclude(mffa_job *j, const mffa_summary *s, mffa_err *err) {

@@ -25,7 +25,7 @@ typedef struct mffa_job {
     mffa_skipped skipped;
     mffa_timings timings;
     mffa_buf note;                /* for people: which runs the references were resolved to, that the data set has changed */
-    int64_t planned_bytes;        /* of memory, as announced; 0: not yet */
+    mffa_need planned;            /* as announced; 0: not yet */
     mffa_facts facts;
 } mffa_job;
 

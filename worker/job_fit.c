@@ -73,6 +73,7 @@ mffa_code mffa_job_fit(mffa_job *j, mffa_err *err) {
     mffa_code rc = mffa_job_profile(j, &p, err);
     if (!rc) rc = mffa_job_inputs(j, MFFA_USE_TRAIN, &f.inputs, err);
     if (!rc) rc = find_weights(&f, j, &p, err);
+    mffa_engine_forget_model(j->engine);
     if (!rc) rc = mffa_engine_network(j->engine, &f.weights.backbone, &f.weights.transformer, p.blocks, &net, err);
     if (!rc) rc = mffa_plan_fit(j, net, &p, (int64_t)mffa_dataset_count(f.inputs.set), 0, err);
     if (!rc) rc = mffa_training_init(&f.training, j, f.inputs.set, err);

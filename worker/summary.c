@@ -130,6 +130,11 @@ static void put_verify(mffa_json *o, const mffa_summary_verify *v) {
     mffa_json_set(o, "differences", list);
 }
 
+static void put_memory(mffa_json *o, const char *host, const char *device, mffa_need bytes) {
+    if (bytes.host) integer(o, host, bytes.host);
+    if (bytes.device) integer(o, device, bytes.device);
+}
+
 mffa_json *mffa_summary_document(const mffa_summary *s) {
     mffa_json *o = mffa_json_object();
     char created[25];
@@ -151,8 +156,8 @@ mffa_json *mffa_summary_document(const mffa_summary *s) {
     mffa_json_set(o, "skipped", skipped_json(s->skipped));
     mffa_json_set(o, "timings", timings_json(s->timings));
     num(o, "seconds", (double)mffa_timings_total_ms(s->timings) / 1000);
-    if (s->planned_memory_bytes) integer(o, "planned_memory_bytes", s->planned_memory_bytes);
-    if (s->peak_memory_bytes) integer(o, "peak_memory_bytes", s->peak_memory_bytes);
+    put_memory(o, "planned_memory_bytes", "planned_device_memory_bytes", s->planned_memory);
+    put_memory(o, "peak_memory_bytes", "peak_device_memory_bytes", s->peak_memory);
     return o;
 }
 
@@ -184,6 +189,11 @@ static void figure_fact(mffa_facts *f, const char *name, const mffa_figure *v) {
     else fact(f, name, "none (%.50s)", v->reason);
 }
 
+static void memory_facts(mffa_facts *f, const char *host, const char *device, mffa_need bytes) {
+    if (bytes.host) fact(f, host, "%lld", (long long)bytes.host);
+    if (bytes.device) fact(f, device, "%lld", (long long)bytes.device);
+}
+
 mffa_code mffa_summary_facts(const mffa_summary *s, mffa_span packed, mffa_facts *out, mffa_err *err) {
     if (s->finetune) {
         fact(out, "steps", "%lld", (long long)s->finetune->result->steps);
@@ -208,8 +218,8 @@ mffa_code mffa_summary_facts(const mffa_summary *s, mffa_span packed, mffa_facts
     if (s->note) text_fact(out, "note", s->note);
     if (s->skipped->count) fact(out, "skipped", "%lld", (long long)s->skipped->count);
     fact(out, "seconds", "%.3f", (double)mffa_timings_total_ms(s->timings) / 1000);
-    if (s->planned_memory_bytes) fact(out, "planned_memory_bytes", "%lld", (long long)s->planned_memory_bytes);
-    if (s->peak_memory_bytes) fact(out, "peak_memory_bytes", "%lld", (long long)s->peak_memory_bytes);
+    memory_facts(out, "planned_memory_bytes", "planned_device_memory_bytes", s->planned_memory);
+    memory_facts(out, "peak_memory_bytes", "peak_device_memory_bytes", s->peak_memory);
     if (packed.len <= MFFA_RECORD_SUMMARY_BYTES) mffa_buf_put(&out->summary, packed.ptr, packed.len);
     mffa_code rc = mffa_buf_check(&out->texts, err);
     return rc ? rc : mffa_buf_check(&out->summary, err);

@@ -38,8 +38,8 @@ typedef struct mffa_summary {
     const char *device, *precision;
     const mffa_skipped *skipped;
     const mffa_timings *timings;
-    int64_t planned_memory_bytes;                  /* as announced before the work, 0: not */
-    int64_t peak_memory_bytes;                     /* resident in the executor, 0: not known */
+    mffa_need planned_memory;                      /* as announced before the work, 0: not */
+    mffa_need peak_memory;                         /* resident in the executor, tensors on the GPU; 0: not known */
     const mffa_summary_finetune *finetune;         /* exactly one of the four */
     const mffa_summary_fit *fit;
     const mffa_summary_verify *verify;

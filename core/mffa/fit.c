@@ -4,6 +4,8 @@
 #include <string.h>
 #include "core/mffa/coreset_device.h"
 #include "core/mffa/gaussian_growing.h"
+#include "core/mffa/gaussian_parts.h"
+#include "core/mffa/kernels.h"
 #include "core/mffa/model_parts.h"
 
 enum { W = MFFA_CORESET_WIDTH };
@@ -306,17 +308,37 @@ mffa_code mffa_model_fit(mffa_network *net, const mffa_profile *profile, const m
     return MFFA_OK;
 }
 
-int64_t mffa_model_fit_bytes(const mffa_network *net, const mffa_profile *profile, int64_t images) {
+/* Of a GPU's memory. */
+static int64_t on_device(const mffa_network *net, const mffa_profile *p, int64_t batch, int64_t patches) {
+    int64_t positions = (int64_t)p->grid * p->grid, d = p->gaussian_channels, weights = mffa_network_weights_bytes(net);
+    int64_t networks = mffa_network_bytes(net, batch, batch, p->side, p->grid);
+    int64_t adding = weights + mffa_network_stages_bytes(net, batch, p->side) + mffa_gaussian_growing_add_bytes(batch, positions, d);
+    int64_t choosing = weights + mffa_coreset_on_bytes(patches), finishing = weights + mffa_gaussian_growing_finish_bytes(positions, d);
+    int64_t most = networks > adding ? networks : adding;
+    if (choosing > most) most = choosing;
+    if (finishing > most) most = finishing;
+    return mffa_with_slack(mffa_workspace_bytes + mffa_gaussian_growing_bytes(positions, d) + most);
+}
+
+mffa_need mffa_model_fit_need(const mffa_network *net, const mffa_profile *profile, int64_t images) {
     const mffa_network_info *i = mffa_network_describe(net);
     int64_t side = profile->side, patches = (side / 8) * (side / 8), positions = (int64_t)profile->grid * profile->grid,
             d = profile->gaussian_channels;
     int64_t bank = mffa_coreset_count(images * patches, profile->ratio), width = i->c2 + i->c3;
     int64_t batch = i->batch < images ? i->batch : images, buffers = batch * 4 * (3 * side * side + patches * width + positions * d);
     int64_t rows = images * patches * W * 4, choosing = images * patches * 9 + bank * W * 4;
-    int64_t first = rows + mffa_gaussian_sums_bytes(positions, d) + mffa_network_bytes(net, batch, 1, profile->side, profile->grid);
-    int64_t weights = mffa_network_weights_bytes(net);
-    int64_t middle = weights + rows + choosing + mffa_gaussian_sums_bytes(positions, d) + bank * width * 4;
+    int64_t libraries = mffa_libraries_bytes(mffa_network_device(net));
+    if (mffa_network_on_device(net)) {
+        int64_t fitted = positions * (mffa_packed(d) * (profile->keep_statistics ? 6 : 2) + d * 16);
+        int64_t most = rows + choosing > fitted ? rows + choosing : fitted;
+        return (mffa_need){mffa_with_slack(libraries + buffers + bank * width * 4 + MFFA_GAUSSIAN_SAMPLES * positions * d * 4 + most),
+                           on_device(net, profile, batch, images * patches)};
+    }
+    int64_t weights = mffa_network_weights_bytes(net), sums = mffa_gaussian_sums_bytes(positions, d);
+    int64_t most = rows + sums + mffa_network_bytes(net, batch, 1, profile->side, profile->grid);
+    int64_t middle = weights + rows + choosing + sums + bank * width * 4;
     int64_t last = weights + mffa_gaussian_finish_bytes(positions, d, profile->keep_statistics) + bank * width * 4;
-    int64_t most = first > middle ? first : middle;
-    return mffa_with_slack(MFFA_LIBRARIES_BYTES + buffers + (most > last ? most : last));
+    if (middle > most) most = middle;
+    if (last > most) most = last;
+    return (mffa_need){mffa_with_slack(libraries + buffers + most), 0};
 }

@@ -40,6 +40,17 @@ mffa_gaussian_tensors mffa_gaussian_upload(mffa_scope *s, const mffa_gaussian *g
                                    .places = mffa_gaussian_places_of(s, d)};
 }
 
+static int64_t places_bytes(int64_t d) { return d * d * 12; }
+
+int64_t mffa_gaussian_tensors_bytes(int64_t positions, int64_t channels) {
+    return positions * (8 * channels + 2 * mffa_packed(channels)) + places_bytes(channels);
+}
+
+int64_t mffa_gaussian_distance_on_bytes(int64_t n, int64_t positions, int64_t channels) {
+    int64_t d = channels, step = positions_at_once(d) < positions ? positions_at_once(d) : positions;
+    return 4 * n * positions + step * (6 * d * d + 4 * 4 * n * d); /* W's integers and W; z twice, y and its square's sum */
+}
+
 /* W of positions from..from + count - 1: [count, d, d]. */
 static mffa_tensor *unpack(mffa_scope *s, const mffa_gaussian_tensors *g, int64_t from, int64_t count) {
     int64_t d = mffa_tensor_size(g->places.lower, 0);

@@ -18,5 +18,8 @@ typedef struct mffa_gaussian_tensors {
 mffa_gaussian_tensors mffa_gaussian_upload(mffa_scope *s, const mffa_gaussian *g);
 /* x [n, P, d] -> [n, P]. The factors are read once for all n; unpacked for some positions at a time, at most 256 MiB. */
 mffa_tensor *mffa_gaussian_distance_on(mffa_scope *s, const mffa_gaussian_tensors *g, mffa_tensor *x);
+/* Bytes of the device's memory: of an uploaded Gaussian, and beside it of distances of n vectors a position. */
+int64_t mffa_gaussian_tensors_bytes(int64_t positions, int64_t channels);
+int64_t mffa_gaussian_distance_on_bytes(int64_t n, int64_t positions, int64_t channels);
 
 #endif

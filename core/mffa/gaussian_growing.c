@@ -7,7 +7,9 @@
 #include "core/mffa/kernels.h"
 
 enum { SAMPLES = MFFA_GAUSSIAN_SAMPLES };
-static const int64_t work_bytes = INT64_C(128) << 20; /* of full matrices in double, when finishing; some five of them live at once */
+static const int64_t work_bytes = INT64_C(128) << 20; /* of full matrices in double, when finishing; some six such sets live at once */
+
+static int64_t positions_at_once(int64_t channels) { return work_bytes / (8 * channels * channels) + 1; }
 
 struct mffa_gaussian_growing {
     mffa_scope *scope;    /* owns what follows */
@@ -39,6 +41,16 @@ mffa_code mffa_gaussian_growing_open(const mffa_device *d, int64_t positions, in
                          (long long)channels);
     *out = MFFA_TAKE(g);
     return MFFA_OK;
+}
+
+int64_t mffa_gaussian_growing_bytes(int64_t positions, int64_t channels) { return positions * channels * (8 + 4 * channels); }
+
+/* x in double, less its mean in both types, with the means' row, and that transposed. */
+int64_t mffa_gaussian_growing_add_bytes(int64_t n, int64_t positions, int64_t channels) { return 28 * (n + 1) * positions * channels; }
+
+int64_t mffa_gaussian_growing_finish_bytes(int64_t positions, int64_t channels) {
+    int64_t d = channels, step = positions_at_once(d) < positions ? positions_at_once(d) : positions;
+    return 6 * 8 * step * d * d + 28 * d * d; /* W, what makes its integers, W again from these; the index tensors */
 }
 
 /* 0, or NaN when a value is not finite. */
@@ -182,7 +194,7 @@ static mffa_code finish_step(const finishing *f, mffa_scope *all, mffa_err *err)
 }
 
 static mffa_code finish_all(finishing *f, const mffa_progress *progress, mffa_err *err) {
-    int64_t p = f->g->positions, d = f->g->channels, step = work_bytes / (d * d * (int64_t)sizeof(double)) + 1;
+    int64_t p = f->g->positions, d = f->g->channels, step = positions_at_once(d);
     MFFA_AUTO(mffa_scope_close_p) mffa_scope *s = mffa_scope_open(mffa_scope_device(f->sums->scope), MFFA_INFER);
     f->places = mffa_gaussian_places_of(s, d);
     f->corner = index_of(s, d, false), f->diagonal = index_of(s, d, true);

@@ -15,5 +15,9 @@ MFFA_MUST_USE mffa_code mffa_gaussian_growing_add(mffa_gaussian_growing *g, mffa
 /* As mffa_gaussian_finish, of what was added so far: covariances are factored on the device, a few hundred MiB of them at a time. */
 MFFA_MUST_USE mffa_code mffa_gaussian_growing_finish(const mffa_gaussian_growing *g, double lambda, bool keep_scatter, mffa_rng random,
                                                      const mffa_progress *progress, mffa_gaussian *out, mffa_err *err);
+/* Bytes of the device's memory: of the sums, beside them of adding n pictures, and of finishing. */
+int64_t mffa_gaussian_growing_bytes(int64_t positions, int64_t channels);
+int64_t mffa_gaussian_growing_add_bytes(int64_t n, int64_t positions, int64_t channels);
+int64_t mffa_gaussian_growing_finish_bytes(int64_t positions, int64_t channels);
 
 #endif

@@ -32,6 +32,9 @@ typedef struct mffa_bank_tensors { /* of the scope that they were uploaded in */
     double longest;                /* greatest length of a row */
 } mffa_bank_tensors;
 mffa_bank_tensors mffa_bank_upload(mffa_scope *s, const mffa_bank *b);
+/* Bytes of the device's memory: of an uploaded bank, and beside it of the search for n patches. */
+int64_t mffa_bank_tensors_bytes(const mffa_bank *b);
+int64_t mffa_bank_nearest_on_bytes(const mffa_bank *b, int64_t n);
 /* x [n, width] -> [n] float32. */
 mffa_tensor *mffa_bank_nearest_on(mffa_scope *s, const mffa_bank_tensors *b, mffa_tensor *x);
 

@@ -5,6 +5,7 @@
 #include <string.h>
 #include "core/mffa/amc.h"
 #include "core/mffa/coreset.h"
+#include "core/mffa/gaussian_device.h"
 #include "core/mffa/kernels.h"
 #include "core/mffa/model_parts.h"
 
@@ -184,14 +185,27 @@ mffa_code mffa_model_score(const mffa_model *m, mffa_network *net, mffa_maps whi
     return rc;
 }
 
-int64_t mffa_model_score_bytes(const mffa_model *m, const mffa_network *net, int64_t batch) {
+/* Of a GPU's memory: maps and what they are made of are small beside these. */
+static int64_t on_device(const mffa_model *m, const mffa_network *net, int64_t batch) {
+    int64_t side = m->profile.side, positions = m->gaussian.positions, d = m->gaussian.channels, weights = mffa_network_weights_bytes(net);
+    int64_t held = mffa_bank_tensors_bytes(&m->bank) + mffa_gaussian_tensors_bytes(positions, d);
+    int64_t stages = weights + mffa_network_stages_bytes(net, batch, (int)side);
+    int64_t nearest = stages + batch * side * side / 64 * m->bank.width * 4 + mffa_bank_nearest_on_bytes(&m->bank, batch * side * side / 64);
+    int64_t gaussian = stages + batch * positions * d * 4 + mffa_gaussian_distance_on_bytes(batch, positions, d);
+    int64_t most = mffa_network_bytes(net, batch, batch, (int)side, m->profile.grid);
+    if (nearest > most) most = nearest;
+    if (gaussian > most) most = gaussian;
+    return mffa_with_slack(mffa_workspace_bytes + held + most);
+}
+
+mffa_need mffa_model_score_need(const mffa_model *m, const mffa_network *net, int64_t batch) {
     const int64_t left_over = INT64_C(40) << 20; /* in the heap, of the fit before and of decoded pictures: measured */
     int64_t side = m->profile.side, pixels = side * side, patches = pixels / 64, positions = m->gaussian.positions;
     int64_t pictures = batch * pixels * (3 * 4 + 4 + 1); /* with their maps and masks */
     int64_t on_host = batch * 4 * (patches * (m->bank.width + 1) + positions * (m->gaussian.channels + 1) + 2 * pixels);
-    int64_t nearest = mffa_bank_nearest_bytes(&m->bank, batch * patches),
+    int64_t host = mffa_libraries_bytes(mffa_network_device(net)) + left_over + mffa_model_bytes(m) + pictures + on_host;
+    if (mffa_network_on_device(net)) return (mffa_need){mffa_with_slack(host), on_device(m, net, batch)};
+    int64_t nearest = mffa_network_weights_bytes(net) + mffa_bank_nearest_bytes(&m->bank, batch * patches),
             networks = mffa_network_bytes(net, batch, batch, (int)side, m->profile.grid);
-    int64_t weights = mffa_network_weights_bytes(net);
-    return mffa_with_slack(MFFA_LIBRARIES_BYTES + left_over + mffa_model_bytes(m) + pictures + on_host +
-                           (networks > weights + nearest ? networks : weights + nearest));
+    return (mffa_need){mffa_with_slack(host + (networks > nearest ? networks : nearest)), 0};
 }

@@ -16,6 +16,7 @@
 
 #include "core/base/progress.h"
 #include "core/mffa/amc.h"
+#include "core/mffa/need.h"
 #include "core/mffa/network.h"
 #include "core/mffa/profile.h"
 #include "core/mffa/source.h"
@@ -44,8 +45,8 @@ typedef struct mffa_provenance {
  * MFFA_EINVAL: fewer than 2 pictures, profile out of range for these weights. */
 MFFA_MUST_USE mffa_code mffa_model_fit(mffa_network *net, const mffa_profile *profile, const mffa_provenance *from, const mffa_source *train,
                                        const mffa_progress *progress, mffa_model **out, mffa_err *err);
-/* Bytes that fit would need at its peak, network included; for the announcement before the job starts. */
-int64_t mffa_model_fit_bytes(const mffa_network *net, const mffa_profile *profile, int64_t images);
+/* What fit would need at its peak, network included; for the announcement before the job starts. */
+mffa_need mffa_model_fit_need(const mffa_network *net, const mffa_profile *profile, int64_t images);
 
 /* MFFA_EINVAL for a model with keep_statistics that came from a file: its scatter is not in memory (the file itself is the copy). */
 MFFA_MUST_USE mffa_code mffa_model_save(const mffa_model *m, const char *path, mffa_err *err);
@@ -59,8 +60,8 @@ int64_t mffa_model_bank_rows(const mffa_model *m);
 int64_t mffa_model_train_images(const mffa_model *m);
 int64_t mffa_model_bytes(const mffa_model *m); /* of memory */
 
-/* Bytes that scoring `batch` pictures at once needs, model and network included. */
-int64_t mffa_model_score_bytes(const mffa_model *m, const mffa_network *net, int64_t batch);
+/* What scoring `batch` pictures at once needs, model and network included. */
+mffa_need mffa_model_score_need(const mffa_model *m, const mffa_network *net, int64_t batch);
 
 /* Per image, what the score came from. */
 typedef struct mffa_score {

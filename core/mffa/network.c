@@ -130,17 +130,25 @@ int64_t mffa_network_weights_bytes(const mffa_network *n) {
     return mffa_resnet_bytes(n->backbone) + (n->transformer ? mffa_cait_bytes(n->transformer) : 0);
 }
 
+static int64_t stage_floats(const mffa_network_info *i, int64_t pixels) {
+    return (int64_t)i->c1 * (pixels / 16) + (int64_t)i->c2 * (pixels / 64) + (int64_t)i->c3 * (pixels / 256);
+}
+
+int64_t mffa_network_stages_bytes(const mffa_network *n, int64_t count, int side) {
+    return 4 * count * stage_floats(&n->info, (int64_t)side * side);
+}
+
 int64_t mffa_network_bytes(const mffa_network *n, int64_t count, int64_t at_once, int side, int grid) {
     const mffa_network_info *i = &n->info;
     int64_t pixels = (int64_t)side * side, positions = (int64_t)grid * grid;
     int64_t image = 2 * 3 * pixels;                      /* centred, normalised */
     int64_t first = 3 * 64 * (pixels / 4);               /* conv1's output, before and after BatchNorm, ReLU in place */
     int64_t layer1 = 5 * (int64_t)i->c1 * (pixels / 16); /* a block's input and its temporaries */
-    int64_t stages = (int64_t)i->c1 * (pixels / 16) + (int64_t)i->c2 * (pixels / 64) + (int64_t)i->c3 * (pixels / 256);
+    int64_t stages = stage_floats(i, pixels);
     int64_t embedding = (3 * (int64_t)(i->c2 + i->c3) + i->c3) * (pixels / 64);
     int64_t temporary = first > layer1 ? first : layer1;
     int64_t backbone = 4 * count * (image + stages + (temporary > embedding ? temporary : embedding));
-    int64_t attention = n->transformer ? mffa_cait_peak_bytes(n->transformer, positions) : 0;
+    int64_t attention = n->transformer ? mffa_cait_peak_bytes(n->transformer, at_once, positions) : 0;
     int64_t transformer = 4 * (count * (image + stages) + at_once * 4 * i->width * positions) + attention;
     return mffa_network_weights_bytes(n) + (backbone > transformer ? backbone : transformer);
 }

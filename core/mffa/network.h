@@ -53,7 +53,10 @@ void *mffa_network_attached(const mffa_network *n, uint64_t key); /* NULL: not t
 mffa_tensor *mffa_network_input(mffa_scope *s, const float *images, int64_t count, int side);
 /* images as above, not normalised -> outputs of layer1..3. */
 mffa_stages mffa_network_stages(mffa_scope *s, const mffa_network *n, const float *images, int64_t count, int side);
+/* Bytes, of the device's memory: */
 int64_t mffa_network_weights_bytes(const mffa_network *n);
+/* Of the outputs of layer1..3 of `count` images. */
+int64_t mffa_network_stages_bytes(const mffa_network *n, int64_t count, int side);
 /* Memory that `count` images need at once: weights, activations of the backbone, then of the transformer on grid x grid tokens, to which
  * `at_once` of them go at a time. */
 int64_t mffa_network_bytes(const mffa_network *n, int64_t count, int64_t at_once, int side, int grid);

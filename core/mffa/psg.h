@@ -9,6 +9,7 @@
 #define MFFA_CORE_MFFA_PSG_H
 
 #include "core/base/progress.h"
+#include "core/mffa/need.h"
 #include "core/mffa/network.h"
 #include "core/mffa/source.h"
 
@@ -57,7 +58,8 @@ MFFA_MUST_USE mffa_code mffa_psg_finetune(const char *backbone, const mffa_netwo
                                           const mffa_source *train, const char *out_path, const mffa_psg_hooks *hooks,
                                           const mffa_progress *progress, mffa_psg_result *result, mffa_err *err);
 
-/* Bytes that fine-tuning on this many pictures needs at its peak; for the announcement before the job starts. */
-MFFA_MUST_USE mffa_code mffa_psg_bytes(const char *backbone, const mffa_psg_params *params, int64_t pictures, int64_t *out, mffa_err *err);
+/* What fine-tuning on this many pictures needs at its peak; for the announcement before the job starts. gpu: it will run on one. */
+MFFA_MUST_USE mffa_code mffa_psg_need(const char *backbone, const mffa_psg_params *params, int64_t pictures, bool gpu, mffa_need *out,
+                                      mffa_err *err);
 
 #endif

@@ -1,10 +1,11 @@
-/* mffa_psg_bytes: see psg.h. What autograd keeps of a forward pass: of every convolution its output (BatchNorm wants it back) and what
+/* mffa_psg_need: see psg.h. What autograd keeps of a forward pass: of every convolution its output (BatchNorm wants it back) and what
  * BatchNorm makes of it (ReLU works in place on it, and the next convolution wants it back). */
 #include "core/mffa/psg_classifier.h"
 #include "core/mffa/psg.h"
 
 enum { STEM = 64, KEPT = 2 /* of a convolution's output */ };
-static const int64_t libraries_bytes = INT64_C(180) << 20; /* libtorch with its backward pass and optimiser, measured */
+/* libtorch with its backward pass and optimiser, with a GPU CUDA's libraries too; measured. */
+static const int64_t libraries_bytes = INT64_C(180) << 20, libraries_gpu_bytes = INT64_C(900) << 20;
 
 typedef struct account {            /* floats */
     int64_t kept, largest, weights; /* kept, largest: of one sample */
@@ -33,7 +34,7 @@ static account count(const mffa_weights_info *w, int side) {
     return a;
 }
 
-mffa_code mffa_psg_bytes(const char *backbone, const mffa_psg_params *p, int64_t pictures, int64_t *out, mffa_err *err) {
+mffa_code mffa_psg_need(const char *backbone, const mffa_psg_params *p, int64_t pictures, bool gpu, mffa_need *out, mffa_err *err) {
     MFFA_AUTO(mffa_weights_close_p) mffa_weights *w = NULL;
     mffa_code rc = mffa_weights_open(backbone, &w, err);
     if (!rc) rc = mffa_weights_expect(w, MFFA_WEIGHTS_BACKBONE, err);
@@ -41,6 +42,7 @@ mffa_code mffa_psg_bytes(const char *backbone, const mffa_psg_params *p, int64_t
     account a = count(mffa_weights_describe(w), p->side);
     int64_t steps = (pictures + p->batch - 1) / p->batch, samples = MFFA_PSG_CLASSES * (steps ? (pictures + steps - 1) / steps : 0);
     int64_t picture = 3 * (int64_t)p->side * p->side;
-    *out = libraries_bytes + 4 * (samples * (picture + a.kept + a.largest) + 3 * a.weights); /* weights, gradients, momentum */
+    int64_t training = 4 * (samples * (picture + a.kept + a.largest) + 3 * a.weights); /* weights, gradients, momentum */
+    *out = gpu ? (mffa_need){libraries_gpu_bytes + 4 * (samples * picture + a.weights), training} : (mffa_need){libraries_bytes + training, 0};
     return MFFA_OK;
 }

@@ -17,9 +17,10 @@ const mffa_weights_info *mffa_cait_describe(const mffa_cait *c);
 int mffa_cait_blocks(const mffa_cait *c);
 int64_t mffa_cait_bytes(const mffa_cait *c); /* of its weights, as float32 */
 
-/* x [B, T, D] (borrowed) -> [B, T, D]. Images pass one after the other, and the heads' T x T weights exist for a chunk of query rows
- * only (talking heads mix all heads of a row, not rows): beyond x and the result one image needs at most mffa_cait_peak_bytes. */
+/* x [B, T, D] (borrowed) -> [B, T, D]. As many images pass together as have attention weights (heads x T x T) that fit a chunk of a
+ * fixed size; where one image's do not fit they exist for some query rows at a time (talking heads mix all heads of a row, not rows).
+ * Beyond x and the result B images need at most mffa_cait_peak_bytes. */
 mffa_tensor *mffa_cait_forward(mffa_scope *s, const mffa_cait *c, mffa_tensor *x);
-int64_t mffa_cait_peak_bytes(const mffa_cait *c, int64_t tokens);
+int64_t mffa_cait_peak_bytes(const mffa_cait *c, int64_t images, int64_t tokens);
 
 #endif

@@ -57,6 +57,10 @@
 #include <c10/core/InferenceMode.h>
 #include <torch/optim/sgd.h>
 
+#ifdef MFFA_CUDA
+#include <c10/cuda/CUDACachingAllocator.h>
+#include <c10/cuda/CUDAGuard.h>
+#endif
 extern "C" {
 #include "core/nn/cpus.h"
 }
@@ -234,6 +238,7 @@ mffa_code mffa_device_open(const char *name, const char *precision, int threads,
         if (threads < 0 || threads > 4096) return mffa_fail(err, MFFA_EINVAL, "%d threads: expected 0 to 4096", threads);
         d->threads = threads ? threads : mffa_cpus();
         d->name = d->at.is_cuda() ? "cuda:" + std::to_string(d->at.index()) : "cpu";
+        if (d->at.is_cuda()) at::globalContext().lazyInitDevice(at::kCUDA); // before anybody asks for its memory
         set_process(*d);
         *out = d.release();
         return MFFA_OK;
@@ -250,6 +255,35 @@ const char *mffa_device_precision(const mffa_device *d) { return d->precision.c_
 int mffa_device_threads(const mffa_device *d) { return d->threads; }
 bool mffa_device_is_gpu(const mffa_device *d) { return d->at.is_cuda(); }
 int mffa_device_gpus(void) { return gpu_count(); }
+
+#ifdef MFFA_CUDA
+mffa_device_memory mffa_device_memory_of(const mffa_device *d) {
+    mffa_device_memory m{};
+    if (!d->at.is_cuda()) return m;
+    try {
+        const c10::cuda::CUDAGuard here(d->at);
+        const auto stats = c10::cuda::CUDACachingAllocator::getDeviceStats(d->at.index());
+        size_t free = 0, total = 0;
+        if (cudaMemGetInfo(&free, &total) != cudaSuccess) return m;
+        const auto &held = stats.reserved_bytes[0], &used = stats.allocated_bytes[0]; // [0]: all pools together
+        m.total = static_cast<int64_t>(total);
+        m.available = static_cast<int64_t>(free) + held.current;
+        m.peak = used.peak;
+    } catch (...) { // a GPU that gave up
+    }
+    return m;
+}
+
+void mffa_device_memory_reset(const mffa_device *d) {
+    try {
+        if (d->at.is_cuda()) c10::cuda::CUDACachingAllocator::resetPeakStats(d->at.index());
+    } catch (...) {
+    }
+}
+#else
+mffa_device_memory mffa_device_memory_of(const mffa_device *) { return {}; }
+void mffa_device_memory_reset(const mffa_device *) {}
+#endif
 
 bool mffa_device_works(const mffa_device *d) {
     try {

@@ -46,6 +46,12 @@ const char *mffa_device_precision(const mffa_device *d); /* "fp32", "tf32", "bf1
 int mffa_device_threads(const mffa_device *d);
 bool mffa_device_is_gpu(const mffa_device *d);
 int mffa_device_gpus(void); /* that this process could open; 0 without CUDA */
+typedef struct mffa_device_memory { /* bytes of a GPU; all 0 on a CPU */
+    int64_t total, available;       /* available: free, or held by this process already */
+    int64_t peak;                   /* most that tensors of this process had at once since the last reset */
+} mffa_device_memory;
+mffa_device_memory mffa_device_memory_of(const mffa_device *d);
+void mffa_device_memory_reset(const mffa_device *d);
 /* Whether the device still answers. After some failures a GPU refuses everything until its process ends. */
 bool mffa_device_works(const mffa_device *d);
 

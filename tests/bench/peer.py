@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """anomalib's PatchCore or PaDiM on the same folder with the same ResNet-18, without a network.
 
-    peer.py patchcore|padim DATA WEIGHTS       last line: fit seconds, test seconds, peak bytes, image AUROC, pixel AUROC
+    peer.py patchcore|padim DATA WEIGHTS [cpu|gpu]       last line: fit seconds, test seconds, peak bytes, image AUROC, pixel AUROC
 """
 import os
 import pathlib
@@ -46,7 +46,7 @@ else:
     model = Padim(backbone="resnet18", layers=["layer1", "layer2", "layer3"],
                   pre_processor=Padim.configure_pre_processor(image_size=(256, 256)))
 with tempfile.TemporaryDirectory() as folder:
-    engine = Engine(accelerator="cpu", devices=1, default_root_dir=folder, max_epochs=1, logger=False)
+    engine = Engine(accelerator=sys.argv[4] if len(sys.argv) > 4 else "cpu", devices=1, default_root_dir=folder, max_epochs=1, logger=False)
     begin = time.monotonic()
     engine.fit(model, datamodule=pictures)
     fitted = time.monotonic()

@@ -13,7 +13,7 @@ engine_setup "$engine_dir"
 tmp=$(mktemp -d)
 data=$tmp/data
 mkdir "$data" && chown 10001 "$data" && chmod 755 "$tmp"
-dc() { MFFA_DATA=$data "$compose" --in-pod false -f docker/compose.yaml "$@" </dev/null; }
+dc() { MFFA_DATA=$data "$compose" --in-pod false --profile tools -f docker/compose.yaml "$@" </dev/null; }
 cleanup() {
   local rc=$?
   trap - EXIT

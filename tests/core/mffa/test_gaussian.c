@@ -11,7 +11,8 @@ static mffa_device *device;
 static int open_device(void **state) {
     (void)state;
     mffa_err err = {0};
-    return mffa_device_open("cpu", "fp32", 2, &device, &err);
+    const char *named = getenv("MFFA_TEST_DEVICE"); /* for a GPU, by hand */
+    return mffa_device_open(named ? named : "cpu", "fp32", 2, &device, &err);
 }
 
 static int close_device(void **state) {

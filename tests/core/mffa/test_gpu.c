@@ -1,6 +1,8 @@
 /* The pipeline on a GPU against the same pipeline on the CPU. Label gpu; without a GPU, or in a build without CUDA, it skips and says so.
  */
 #include <math.h>
+#include "core/base/rng.h"
+#include "core/mffa/coreset_device.h"
 #include "core/mffa/model_difference.h"
 #include "core/mffa/model_parts.h"
 #include "core/nn/safetensors.h"
@@ -104,6 +106,77 @@ static void a_fit_chooses_the_same_patches_and_sums_the_same(void **state) {
     mffa_network_close(cpu), mffa_network_close(gpu);
 }
 
+/* ---- coreset ---- */
+
+enum { ROWS = 20000, CHOSEN = 400 };
+static float rows[ROWS * MFFA_CORESET_WIDTH];
+
+static void choose_on_both(const mffa_device *gpu, const char *what, int64_t n, int64_t m) {
+    mffa_err err = {0};
+    static int64_t here[CHOSEN], there[CHOSEN];
+    assert_ok(mffa_coreset_choose(rows, n, m, n / 3, here, NULL, &err));
+    assert_ok(mffa_coreset_choose_on(gpu, rows, n, m, n / 3, there, NULL, &err));
+    for (int64_t i = 0; i < m; i++)
+        if (here[i] != there[i]) fail_msg("%s: choice %lld is %lld on the CPU, %lld on the GPU", what, (long long)i, (long long)here[i], (long long)there[i]);
+}
+
+static void a_coreset_is_the_same_index_for_index(void **state) {
+    (void)state;
+    mffa_err err = {0};
+    mffa_device *gpu = NULL;
+    mffa_rng r;
+    mffa_rng_init(&r, 3, 3);
+    assert_ok(mffa_device_open("cuda:0", "fp32", 2, &gpu, &err));
+    for (int i = 0; i < ROWS * MFFA_CORESET_WIDTH; i++) rows[i] = (float)mffa_rng_normal(&r);
+    choose_on_both(gpu, "random", ROWS, CHOSEN);
+    choose_on_both(gpu, "all of a few", 37, 37);
+    choose_on_both(gpu, "a single one", 1, 1);
+    for (int i = 0; i < ROWS * MFFA_CORESET_WIDTH; i++) rows[i] = rows[i] / 1024 + (float)(i / MFFA_CORESET_WIDTH % 7);
+    choose_on_both(gpu, "clustered", ROWS, CHOSEN);
+    for (int i = 0; i < ROWS; i++) memcpy(rows + i * MFFA_CORESET_WIDTH, rows + i % 90 * MFFA_CORESET_WIDTH, MFFA_CORESET_WIDTH * sizeof *rows);
+    choose_on_both(gpu, "duplicated", ROWS, CHOSEN); /* more are wanted than differ */
+    for (int i = 0; i < ROWS * MFFA_CORESET_WIDTH; i++) rows[i] = 5;
+    choose_on_both(gpu, "constant", ROWS, CHOSEN);
+    rows[7] = NAN;
+    assert_int_equal(mffa_coreset_choose_on(gpu, rows, ROWS, 2, 0, (int64_t[2]){0}, NULL, &err), MFFA_EINVAL);
+    mffa_device_close(gpu);
+}
+
+/* ---- memory ---- */
+
+/* All but `leave` bytes of the device, taken in pieces. */
+static mffa_scope *hog(const mffa_device *d, int64_t leave) {
+    mffa_scope *s = mffa_scope_open(d, MFFA_INFER);
+    int64_t piece = INT64_C(64) << 20, pieces = (mffa_device_memory_of(d).available - leave) / piece;
+    while (pieces-- > 0)
+        (void)mffa_tensor_from(s, MFFA_F32, NULL, 1, (int64_t[]){piece / 4});
+    return s;
+}
+
+static void scoring_goes_on_with_half_the_batch_when_memory_runs_out(void **state) {
+    (void)state;
+    enum { MANY = 512 };
+    mffa_err err = {0};
+    static float images[MANY * PICTURE], maps[MANY * PIXELS], alone[PIXELS];
+    static mffa_score scores[MANY];
+    mffa_network_files files = {MFFA_TEST_GOLDEN "/mffa/tiny_backbone.safetensors", MFFA_TEST_GOLDEN "/mffa/tiny_transformer.safetensors"};
+    mffa_network_options options = {.device = "cuda:0", .precision = "fp32", .threads = 2, .batch = MANY};
+    mffa_network *gpu = NULL;
+    assert_ok(mffa_network_open(&files, 2, &options, &gpu, &err));
+    mffa_model *m = fitted(gpu);
+    for (int i = 0; i < MANY; i++) memcpy(images + i * PICTURE, pictures + TRAIN * PICTURE, PICTURE * sizeof *images);
+    assert_ok(mffa_model_score(m, gpu, MFFA_MAPS_PRODUCT, images, 1, alone, scores, &err));
+    mffa_scope *taken = hog(mffa_network_device(gpu), INT64_C(160) << 20);
+    assert_ok(mffa_scope_check(taken, &err));
+    assert_ok(mffa_model_score(m, gpu, MFFA_MAPS_PRODUCT, images, MANY, maps, scores, &err));
+    print_message("batch %d of %d wanted\n", mffa_network_describe(gpu)->batch, MANY);
+    assert_true(mffa_network_describe(gpu)->batch < MANY);
+    assert_true(apart(maps + (MANY - 1) * PIXELS, alone, PIXELS) <= 1e-3);
+    mffa_scope_close(taken);
+    mffa_model_close(m);
+    mffa_network_close(gpu);
+}
+
 static void what_does_not_fit_is_out_of_memory_and_the_device_goes_on(void **state) {
     (void)state;
     mffa_err err = {0};
@@ -120,6 +193,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(maps_of_one_model_agree),
         cmocka_unit_test(a_fit_chooses_the_same_patches_and_sums_the_same),
+        cmocka_unit_test(a_coreset_is_the_same_index_for_index),
+        cmocka_unit_test(scoring_goes_on_with_half_the_batch_when_memory_runs_out),
         cmocka_unit_test(what_does_not_fit_is_out_of_memory_and_the_device_goes_on),
     };
     mffa_err err = {0};
