@@ -75,9 +75,9 @@ expect 'no pod was removed before it had ended, all ended well' bash -c "! grep 
 
 # ---- what a person types afterwards ----
 line=$(helm -n plant get notes plant | grep -m 1 -- '-e FCALL mffa_submit')
-line=${line/ --askpass/} line=${line/s3:\/\/BUCKET\/product/s3:\/\/plant\/dataset} line=${line/s3:\/\/BUCKET/s3:\/\/plant}
+line=${line/ --askpass/} line=${line/s3:\/\/BUCKET\/product/s3:\/\/plant\/dataset} line=${line//s3:\/\/BUCKET/s3:\/\/plant}
 say "$(echo "$line" | tr -s ' ')"
-bash -c "$line weights s3://plant/weights side 64 psg off" >"$tmp/typed"
+bash -c "$line side 64 psg off" >"$tmp/typed"
 # shellcheck disable=SC2046
 expect "the notes' line works" "$bin/mffactl" watch $(cat "$tmp/typed")
 expect 'helm test' helm -n plant --timeout 120s test plant
