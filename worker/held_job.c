@@ -7,6 +7,7 @@
 #include "core/base/stats.h"
 #include "scheduler/health.h"
 #include "worker/meter.h"
+#include "worker/results.h"
 #include "worker/stop.h"
 #include "worker/trace.h"
 #include "worker/wire.h"
@@ -158,6 +159,13 @@ static void wait_for_news(held_job *r, int64_t now) {
     if (!r->over && mffa_stop_asked()) ask(r, STOP, r->config->stop_ms);
 }
 
+/* Another run has the job and has swept before this one wrote its last: nobody else would remove it. */
+static void forget(const mffa_lease *l) {
+    mffa_err err = {0};
+    if (mffa_results_forget(mffa_lease_field(l, "output", ""), mffa_lease_field(l, "kind", ""), l->job, l->run, l->nonce, &err))
+        mffa_log(MFFA_WARN, "run.not_removed", mffa_str("job", l->job), mffa_str("error", err.msg));
+}
+
 void mffa_held_job_run(mffa_holding *h, mffa_child *child, const mffa_config *config, bool *drain) {
     held_job r = {.h = h, .child = child, .config = config};
     mffa_trace_begin(mffa_lease_field(&h->lease, "trace", ""));
@@ -173,6 +181,7 @@ void mffa_held_job_run(mffa_holding *h, mffa_child *child, const mffa_config *co
         if (!r.over) wait_for_news(&r, mffa_now_ms());
         mffa_health_pulse();
     }
+    if (h->outlived) forget(&h->lease);
     mffa_trace_end();
     if (r.drain) *drain = true;
 }

@@ -10,7 +10,7 @@
 /* The last epoch's checkpoint lies beside the run folders, so that the job's next run finds it; gone when the job is done. */
 typedef struct checkpoint {
     mffa_job *job;
-    char key[160];
+    char folder[128], key[160];
     char *path;
 } checkpoint;
 
@@ -22,7 +22,8 @@ static mffa_code open_checkpoint(checkpoint *c, mffa_job *j, mffa_err *err) {
     MFFA_AUTO(mffa_store_close_p) mffa_store *folder = NULL;
     c->job = j;
     c->path = mffa_job_path(j, CHECKPOINT);
-    snprintf(c->key, sizeof c->key, "finetune-%s/checkpoint/" CHECKPOINT, j->id);
+    snprintf(c->folder, sizeof c->folder, "finetune-%s/checkpoint/", j->id);
+    snprintf(c->key, sizeof c->key, "%s" CHECKPOINT, c->folder);
     mffa_buf_putf(&here, "file://%s", j->folder);
     if (here.failed || !c->path) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     mffa_err why = {0};
@@ -97,7 +98,7 @@ static mffa_code tune(tuning *t, mffa_job *j, const mffa_psg_params *given, mffa
     if (!rc) rc = mffa_tick(&j->progress, "publish", 0, 1, err);
     if (!rc) rc = mffa_results_put_file(j->results, "backbone.safetensors", t->out_path, err);
     if (!rc) rc = conclude(t, j, &params, &result, err);
-    return rc ? rc : mffa_store_delete(j->output, c.key, err);
+    return rc ? rc : mffa_store_delete_all(j->output, c.folder, err); /* with what a killed run had half written there */
 }
 
 mffa_code mffa_job_finetune(mffa_job *j, mffa_err *err) {

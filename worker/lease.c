@@ -60,6 +60,11 @@ void mffa_holding_count(const mffa_holding *h, const char *outcome) {
 
 void mffa_holding_done(mffa_holding *h) { mffa_lease_done(&h->lease); }
 
+/* A job that the queue does not know any more is another matter: Redis may have lost data, and somebody may have read the result. */
+static void note_fence(mffa_holding *h, mffa_code rc, const mffa_err *err) {
+    h->outlived = rc == MFFA_EFENCED && strncmp(err->msg, "FENCED run ", strlen("FENCED run ")) == 0;
+}
+
 mffa_code mffa_holding_beat(mffa_holding *h, const mffa_beat *b, int64_t now_ms, mffa_verdict *verdict, mffa_err *err) {
     *verdict = MFFA_GO_ON;
     mffa_code rc = mffa_queue_beat(h->queue, &h->lease, b, verdict, err);
@@ -69,6 +74,7 @@ mffa_code mffa_holding_beat(mffa_holding *h, const mffa_beat *b, int64_t now_ms,
         h->next_beat_ms = now_ms + h->beat_ms;
         return MFFA_OK;
     }
+    note_fence(h, rc, err);
     if (rc == MFFA_EFENCED) return rc;
     mffa_stat_add(MFFA_STAT_BEAT_FAILURES, NULL, NULL, 1);
     mffa_log(MFFA_WARN, "beat.retry", mffa_str("job", h->lease.job), mffa_str("error", err->msg));
@@ -111,6 +117,7 @@ static mffa_code say_until_known(mffa_holding *h, const last_word *w, int64_t st
 
 static mffa_code conclude(mffa_holding *h, const last_word *w, int64_t stop_ms, const char *event, mffa_err *err) {
     mffa_code rc = say_until_known(h, w, stop_ms, err);
+    note_fence(h, rc, err);
     mffa_level level = w->kind == FAIL ? MFFA_WARN : MFFA_INFO;
     const char *outcome = w->kind == FINISH ? "done" : w->kind == FAIL ? "failed" : w->text;
     mffa_holding_count(h, rc == MFFA_OK ? outcome : rc == MFFA_EFENCED ? "fenced" : "alone");

@@ -12,6 +12,7 @@ typedef struct mffa_holding {
     int64_t beat_ms, next_beat_ms;
     int64_t heard_ms; /* when Redis last answered a beat */
     int64_t began_ms; /* when it was claimed */
+    bool outlived;    /* the queue says that this run is over: what it stored is nobody's */
 } mffa_holding;
 
 /* Claim with a request of its own, repeated while Redis does not answer and nobody asks to stop. *got false: no job, or asked to stop.

@@ -23,39 +23,16 @@ const char *mffa_results_url(const mffa_results *r) { return r->url; }
 
 static char *key_of(const mffa_results *r, const char *name) { return mffa_url_join(r->folder, name); }
 
-/* The unpublished folders of earlier runs, each once: the listing is sorted. */
-typedef struct leftovers {
-    const mffa_results *r;
-    mffa_buf names; /* NUL-terminated, one after the other */
-    char last[128];
-} leftovers;
-
-static mffa_code note_leftover(void *ctx, const mffa_object *o, mffa_err *err) {
-    leftovers *l = ctx;
-    char name[128];
-    const char *at = o->key + strlen(l->r->job_folder) + 1;
-    size_t n = strcspn(at, "/");
-    if (n >= sizeof name) return MFFA_OK;
-    snprintf(name, sizeof name, "%.*s", (int)n, at);
-    /* runs only ever grow: a folder with a later number belongs to whoever holds the job now */
-    if (strcmp(name, l->last) == 0 || strtoll(name + strlen("run-"), NULL, 10) >= l->r->manifest.run) return MFFA_OK;
-    memcpy(l->last, name, sizeof name);
-    mffa_buf_put(&l->names, name, n + 1);
-    return mffa_buf_check(&l->names, err);
-}
-
-static mffa_code remove_leftovers(mffa_results *r, mffa_err *err) {
-    leftovers l = {.r = r};
-    MFFA_AUTO(mffa_free_p) char *under = mffa_url_join(r->job_folder, "run-");
-    if (!under) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
-    mffa_code rc = mffa_store_list(r->output, under, note_leftover, &l, err);
-    for (size_t at = 0; !rc && at < l.names.len; at += strlen(l.names.ptr + at) + 1) {
-        MFFA_AUTO(mffa_buf_done) mffa_buf folder = {0};
-        mffa_buf_putf(&folder, "%s/%s/", r->job_folder, l.names.ptr + at);
-        rc = mffa_buf_check(&folder, err);
-        if (!rc) rc = mffa_store_delete_all(r->output, mffa_buf_text(&folder), err);
+/* What earlier runs left: whole objects, and on files also half-written ones and empty folders, which no listing shows. Runs only ever grow:
+ * a folder with a later number belongs to whoever holds the job now. */
+static mffa_code remove_leftovers(const mffa_results *r, mffa_err *err) {
+    mffa_code rc = MFFA_OK;
+    for (int64_t run = 1; !rc && run < r->manifest.run; run++) {
+        MFFA_AUTO(mffa_buf_done) mffa_buf under = {0};
+        mffa_buf_putf(&under, "%s/run-%lld-", r->job_folder, (long long)run);
+        rc = mffa_buf_check(&under, err);
+        if (!rc) rc = mffa_store_delete_all(r->output, mffa_buf_text(&under), err);
     }
-    mffa_buf_done(&l.names);
     return rc;
 }
 
@@ -76,8 +53,9 @@ static bool name_folders(mffa_results *r) {
     return r->url;
 }
 
-mffa_code mffa_results_open(mffa_store *output, const char *kind, const char *job, int64_t run, const char *nonce, mffa_results **out,
-                            mffa_err *err) {
+/* Nothing is read or written yet. */
+static mffa_code name_results(mffa_store *output, const char *kind, const char *job, int64_t run, const char *nonce, mffa_results **out,
+                              mffa_err *err) {
     MFFA_AUTO(mffa_results_close_p) mffa_results *r = calloc(1, sizeof *r);
     if (!r) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     r->output = output;
@@ -86,11 +64,26 @@ mffa_code mffa_results_open(mffa_store *output, const char *kind, const char *jo
     snprintf(r->manifest.job, sizeof r->manifest.job, "%s", job);
     snprintf(r->manifest.nonce, sizeof r->manifest.nonce, "%s", nonce);
     if (!name_folders(r)) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
-    mffa_code rc = prove_writable(r, err);
-    if (!rc) rc = remove_leftovers(r, err);
-    if (rc) return rc;
     *out = MFFA_TAKE(r);
     return MFFA_OK;
+}
+
+mffa_code mffa_results_open(mffa_store *output, const char *kind, const char *job, int64_t run, const char *nonce, mffa_results **out,
+                            mffa_err *err) {
+    MFFA_AUTO(mffa_results_close_p) mffa_results *r = NULL;
+    mffa_code rc = name_results(output, kind, job, run, nonce, &r, err);
+    if (!rc) rc = prove_writable(r, err);
+    if (!rc) rc = remove_leftovers(r, err);
+    if (!rc) *out = MFFA_TAKE(r);
+    return rc;
+}
+
+mffa_code mffa_results_forget(const char *output, const char *kind, const char *job, int64_t run, const char *nonce, mffa_err *err) {
+    MFFA_AUTO(mffa_store_close_p) mffa_store *store = NULL;
+    MFFA_AUTO(mffa_results_close_p) mffa_results *r = NULL;
+    mffa_code rc = mffa_store_open(output, &store, err);
+    if (!rc) rc = name_results(store, kind, job, run, nonce, &r, err);
+    return rc ? rc : mffa_results_discard(r, err);
 }
 
 void mffa_results_trace(mffa_results *r, const char *trace) { snprintf(r->manifest.trace, sizeof r->manifest.trace, "%s", trace); }

@@ -142,7 +142,8 @@ int64_t mffa_network_bytes(const mffa_network *n, int64_t count, int64_t at_once
     const mffa_network_info *i = &n->info;
     int64_t pixels = (int64_t)side * side, positions = (int64_t)grid * grid;
     int64_t image = 2 * 3 * pixels;                      /* centred, normalised */
-    int64_t first = 3 * 64 * (pixels / 4);               /* conv1's output, before and after BatchNorm, ReLU in place */
+    int64_t copies = mffa_device_is_gpu(n->device) ? 2 : 3; /* oneDNN lays its input out anew */
+    int64_t first = copies * 64 * (pixels / 4);          /* conv1's output, before and after BatchNorm, ReLU in place */
     int64_t layer1 = 5 * (int64_t)i->c1 * (pixels / 16); /* a block's input and its temporaries */
     int64_t stages = stage_floats(i, pixels);
     int64_t embedding = (3 * (int64_t)(i->c2 + i->c3) + i->c3) * (pixels / 64);

@@ -5,7 +5,7 @@
 
 enum { STEM = 64, KEPT = 2 /* of a convolution's output */ };
 /* libtorch with its backward pass and optimiser, with a GPU CUDA's libraries too; measured. */
-static const int64_t libraries_bytes = INT64_C(180) << 20, libraries_gpu_bytes = INT64_C(900) << 20;
+static const int64_t libraries_bytes = INT64_C(180) << 20, libraries_gpu_bytes = INT64_C(1050) << 20;
 
 typedef struct account {            /* floats */
     int64_t kept, largest, weights; /* kept, largest: of one sample */
@@ -43,6 +43,7 @@ mffa_code mffa_psg_need(const char *backbone, const mffa_psg_params *p, int64_t 
     int64_t steps = (pictures + p->batch - 1) / p->batch, samples = MFFA_PSG_CLASSES * (steps ? (pictures + steps - 1) / steps : 0);
     int64_t picture = 3 * (int64_t)p->side * p->side;
     int64_t training = 4 * (samples * (picture + a.kept + a.largest) + 3 * a.weights); /* weights, gradients, momentum */
-    *out = gpu ? (mffa_need){libraries_gpu_bytes + 4 * (samples * picture + a.weights), training} : (mffa_need){libraries_bytes + training, 0};
+    int64_t with_workspace = training + training / 8; /* cuDNN's, in the backward pass: measured */
+    *out = gpu ? (mffa_need){libraries_gpu_bytes + 4 * (samples * picture + a.weights), with_workspace} : (mffa_need){libraries_bytes + training, 0};
     return MFFA_OK;
 }

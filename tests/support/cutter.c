@@ -95,12 +95,16 @@ static void proxy(mffa_cutter_state *s, int listener, const char *redis_socket) 
 }
 
 void mffa_cutter_start(mffa_cutter *c, const mffa_test_redis *r) {
-    char path[104];
-    snprintf(path, sizeof path, "%s/cut.sock", r->dir);
-    snprintf(c->url, sizeof c->url, "unix://%s", path);
+    static int count;
+    snprintf(c->path, sizeof c->path, "%s/cut-%d.sock", r->dir, ++count);
+    snprintf(c->url, sizeof c->url, "unix://%s", c->path);
+    mffa_cutter_restart(c, r);
+}
+
+void mffa_cutter_restart(mffa_cutter *c, const mffa_test_redis *r) {
     c->state = mmap(NULL, sizeof *c->state, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
     assert_true(c->state != MAP_FAILED);
-    int listener = bind_at(path);
+    int listener = bind_at(c->path);
     assert_true(listener >= 0);
     pid_t parent = getpid();
     c->pid = fork();
@@ -116,6 +120,7 @@ void mffa_cutter_start(mffa_cutter *c, const mffa_test_redis *r) {
 void mffa_cutter_stop(mffa_cutter *c) {
     kill(c->pid, SIGKILL), waitpid(c->pid, NULL, 0);
     munmap(c->state, sizeof *c->state);
+    unlink(c->path);
 }
 
 void mffa_cutter_set(mffa_cutter *c, int n, mffa_cut how) {

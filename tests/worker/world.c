@@ -11,7 +11,7 @@
 
 enum { PATIENCE_MS = 120000, LOOK_MS = 20, ARGS_MAX = 48 };
 
-static pid_t spawn(const world *w, const char *log, char *const argv[]) {
+pid_t world_spawn(const world *w, const char *log, char *const argv[]) {
     pid_t parent = getpid(), pid = fork();
     assert_true(pid >= 0);
     if (pid > 0) return pid;
@@ -35,7 +35,7 @@ void world_open(world *w, int train, int side_px) {
     assert_ok(mffa_sample_write(w->dir, &o, NULL, &err));
     char *argv[] = {
         (char[]){MFFA_TEST_SCHEDULER}, "--redis-url", w->redis.url, "--lease-ms", "1500", "--reap-ms", "50", "--backoff-ms", "50", NULL};
-    w->scheduler = spawn(w, "scheduler.log", argv);
+    w->scheduler = world_spawn(w, "scheduler.log", argv);
 }
 
 void world_kill_workers(world *w) {
@@ -84,7 +84,7 @@ static pid_t spawn_worker(world *w, const char *const *settings, char path[128])
     int n = 15;
     for (int i = 0; settings && settings[i]; i++) argv[n++] = (char *)(uintptr_t)settings[i];
     assert_true(n < ARGS_MAX);
-    return w->worker[w->workers++] = spawn(w, log, argv);
+    return w->worker[w->workers++] = world_spawn(w, log, argv);
 }
 
 pid_t world_worker(world *w, const char *const *settings) {
@@ -194,26 +194,34 @@ static mffa_code count_object(void *ctx, const mffa_object *o, mffa_err *err) {
     return MFFA_OK;
 }
 
-void world_check_manifest(world *w, const char *id) {
-    mffa_err err = {0};
+static mffa_code check_object(mffa_store *s, const mffa_manifest_object *o, mffa_err *err) {
+    MFFA_AUTO(mffa_free_p) char *path = NULL;
+    char sha256[MFFA_SHA256_HEX];
+    int64_t bytes = -1;
+    mffa_code rc = mffa_store_head(s, o->key, &bytes, NULL, err);
+    if (!rc) rc = mffa_store_local(s, o->key, &path, err);
+    if (!rc) rc = mffa_sha256_file(path, sha256, err);
+    if (!rc && (bytes != o->bytes || strcmp(sha256, o->sha256) != 0)) rc = mffa_fail(err, MFFA_EINVAL, "\"%s\" is not as the manifest says", o->key);
+    return rc;
+}
+
+mffa_code world_manifest_holds(const char *result, const char *id, mffa_err *err) {
     MFFA_AUTO(mffa_store_close_p) mffa_store *s = NULL;
     MFFA_AUTO(mffa_manifest_done) mffa_manifest m = {0};
     size_t objects = 0;
-    assert_ok(mffa_store_open(mffa_test_field(&w->redis, id, "result"), &s, &err));
-    assert_ok(mffa_manifest_read(s, "", &m, &err));
-    assert_string_equal(m.job, id);
-    for (size_t i = 0; i < m.count; i++) {
-        MFFA_AUTO(mffa_free_p) char *path = NULL;
-        char sha256[MFFA_SHA256_HEX];
-        int64_t bytes = -1;
-        assert_ok(mffa_store_head(s, m.objects[i].key, &bytes, NULL, &err));
-        assert_int_equal(bytes, m.objects[i].bytes);
-        assert_ok(mffa_store_local(s, m.objects[i].key, &path, &err));
-        assert_ok(mffa_sha256_file(path, sha256, &err));
-        assert_string_equal(sha256, m.objects[i].sha256);
-    }
-    assert_ok(mffa_store_list(s, "", count_object, &objects, &err));
-    assert_int_equal(objects, m.count + 1); /* and the manifest itself */
+    mffa_code rc = mffa_store_open(result, &s, err);
+    if (!rc) rc = mffa_manifest_read(s, "", &m, err);
+    for (size_t i = 0; !rc && i < m.count; i++) rc = check_object(s, &m.objects[i], err);
+    if (!rc) rc = mffa_store_list(s, "", count_object, &objects, err);
+    if (!rc && objects != m.count + 1) /* and the manifest itself */
+        rc = mffa_fail(err, MFFA_EINVAL, "%zu objects beside a manifest of %zu", objects - 1, m.count);
+    if (!rc && strcmp(m.job, id) != 0) rc = mffa_fail(err, MFFA_EINVAL, "the manifest is that of %s", m.job);
+    return rc;
+}
+
+void world_check_manifest(world *w, const char *id) {
+    mffa_err err = {0};
+    assert_ok(world_manifest_holds(mffa_test_field(&w->redis, id, "result"), id, &err));
 }
 
 mffa_json *world_summary(world *w, const char *id) {

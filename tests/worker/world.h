@@ -11,7 +11,7 @@ typedef struct world {
     mffa_test_redis redis;
     char dir[64]; /* dataset/, weights/, out/, worker-<n>.log */
     pid_t scheduler;
-    pid_t worker[32]; /* all that were started */
+    pid_t worker[256]; /* all that were started */
     int workers;
 } world;
 
@@ -21,6 +21,8 @@ void world_close(world *w);
 /* Kills workers that a failed test left behind. */
 void world_kill_workers(world *w);
 
+/* Starts a program whose output goes to the log of that name; it ends with this process. */
+pid_t world_spawn(const world *w, const char *log, char *const argv[]);
 /* Starts a worker; settings: NULL-terminated flags ("--beat-ms", "50") behind the usual ones. Waits until its executor is ready. */
 pid_t world_worker(world *w, const char *const *settings);
 /* Starts a worker that must refuse to start: asserts a non-zero exit and this text in its log. */
@@ -42,6 +44,8 @@ void world_wait(world *w, const char *id, const char *state);
 void world_wait_phase(world *w, const char *id, const char *phase);
 /* Asserts that the job's result folder holds exactly what its manifest says, byte for byte. */
 void world_check_manifest(world *w, const char *id);
+/* The same as an answer. */
+mffa_code world_manifest_holds(const char *result, const char *id, mffa_err *err);
 /* Asserts that a failed job says this. */
 void world_assert_reason(world *w, const char *id, const char *part);
 /* summary.json of a done job; closed by the caller. */
