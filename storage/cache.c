@@ -3,6 +3,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <stdatomic.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
@@ -15,6 +16,7 @@
 struct mffa_cache {
     char *folder;
     int64_t max_bytes;
+    atomic_llong unlooked_bytes; /* that may be added before the folder is looked at again */
 };
 
 mffa_code mffa_cache_open(const char *folder, int64_t max_bytes, mffa_cache **out, mffa_err *err) {
@@ -25,7 +27,7 @@ mffa_code mffa_cache_open(const char *folder, int64_t max_bytes, mffa_cache **ou
         free(copy);
         return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     }
-    *c = (mffa_cache){copy, max_bytes};
+    c->folder = copy, c->max_bytes = max_bytes;
     *out = c;
     return MFFA_OK;
 }
@@ -98,6 +100,23 @@ mffa_code mffa_cache_begin(mffa_cache *c, mffa_cache_entry *out, mffa_err *err) 
     return MFFA_OK;
 }
 
+mffa_code mffa_cache_write(const mffa_cache_entry *e, int64_t at, mffa_span piece, mffa_err *err) {
+    for (size_t done = 0; done < piece.len;) {
+        ssize_t n = pwrite(e->fd, (const char *)piece.ptr + done, piece.len - done, at + (int64_t)done);
+        if (n < 0 && errno == EINTR) continue;
+        if (n < 0)
+            return mffa_fail(err, errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? MFFA_ENOSPC : MFFA_EIO, "cannot write \"%s\": %s",
+                             e->path, strerror(errno));
+        done += (size_t)n;
+    }
+    return MFFA_OK;
+}
+
+void mffa_cache_drop(mffa_cache_entry *e) {
+    (void)unlink(e->path);
+    mffa_cache_release(e);
+}
+
 /* ---- making room ---- */
 
 typedef struct old {
@@ -153,13 +172,22 @@ static bool evict(const mffa_cache *c, const char *name) {
     return fd >= 0 && flock(fd, LOCK_EX | LOCK_NB) == 0 && still_named(fd, path) && unlink(path) == 0;
 }
 
-static void make_room(const mffa_cache *c) {
+static void make_room(mffa_cache *c) {
     entries e = {0};
     read_entries(c, &e);
     if (e.count > 1) qsort(e.items, e.count, sizeof *e.items, oldest_first);
     for (size_t i = 0; i < e.count && e.bytes > c->max_bytes; i++)
         if (evict(c, e.items[i].name)) e.bytes -= e.items[i].bytes;
     free(e.items);
+    int64_t free_bytes = c->max_bytes - e.bytes;
+    atomic_store(&c->unlooked_bytes, free_bytes > 0 ? free_bytes / 8 : 0); /* other processes fill the same folder */
+}
+
+/* Looking at the whole folder for each of many small objects would cost more than they do. */
+static void note_more(mffa_cache *c, const mffa_cache_entry *e) {
+    struct stat st;
+    int64_t bytes = fstat(e->fd, &st) == 0 ? st.st_size : INT64_MAX;
+    if (atomic_fetch_sub(&c->unlooked_bytes, bytes) < bytes) make_room(c);
 }
 
 mffa_code mffa_cache_keep(mffa_cache *c, const char *bucket, const char *key, const char *etag, mffa_cache_entry *e, mffa_err *err) {
@@ -167,12 +195,11 @@ mffa_code mffa_cache_keep(mffa_cache *c, const char *bucket, const char *key, co
     if (!path || rename(e->path, path) != 0) {
         mffa_code rc = path ? mffa_fail(err, MFFA_EIO, "cannot write into the cache folder \"%s\": %s", c->folder, strerror(errno))
                             : mffa_fail(err, MFFA_ENOMEM, "out of memory");
-        (void)unlink(e->path);
-        mffa_cache_release(e);
+        mffa_cache_drop(e);
         return rc;
     }
     free(e->path);
     e->path = MFFA_TAKE(path);
-    make_room(c);
+    note_more(c, e);
     return MFFA_OK;
 }

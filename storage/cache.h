@@ -5,7 +5,7 @@
 #define MFFA_STORAGE_CACHE_H
 
 #include <stdint.h>
-#include "core/base/err.h"
+#include "core/base/buf.h"
 
 typedef struct mffa_cache mffa_cache;
 /* folder: made when first needed, readable by its owner alone. max_bytes: what is kept of entries that nobody uses. */
@@ -22,6 +22,10 @@ void mffa_cache_release(mffa_cache_entry *e);
 bool mffa_cache_find(mffa_cache *c, const char *bucket, const char *key, const char *etag, mffa_cache_entry *out);
 /* A file to write a new entry into: out->fd is open for writing, the entry has no name yet. */
 MFFA_MUST_USE mffa_code mffa_cache_begin(mffa_cache *c, mffa_cache_entry *out, mffa_err *err);
+/* A piece of it, in any order. MFFA_ENOSPC, MFFA_EIO. */
+MFFA_MUST_USE mffa_code mffa_cache_write(const mffa_cache_entry *e, int64_t at, mffa_span piece, mffa_err *err);
+/* Not finished: the file goes. */
+void mffa_cache_drop(mffa_cache_entry *e);
 /* The finished file becomes the entry of this content, and room is made for it. On failure the file is gone. */
 MFFA_MUST_USE mffa_code mffa_cache_keep(mffa_cache *c, const char *bucket, const char *key, const char *etag, mffa_cache_entry *e,
                                         mffa_err *err);

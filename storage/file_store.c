@@ -162,8 +162,17 @@ static void file_close(mffa_store *store) {
 }
 
 mffa_code mffa_file_store_open(const mffa_url *url, mffa_store **out, mffa_err *err) {
-    static const mffa_store_ops ops = {mffa_file_list,     file_head,   file_get,             file_local,   mffa_file_put,
-                                       mffa_file_put_file, file_remove, mffa_file_remove_all, file_presign, file_close};
+    static const mffa_store_ops ops = {.list = mffa_file_list,
+                                       .head = file_head,
+                                       .get = file_get,
+                                       .local = file_local,
+                                       .put = mffa_file_put,
+                                       .put_file = mffa_file_put_file,
+                                       .remove = file_remove,
+                                       .remove_all = mffa_file_remove_all,
+                                       .end_uploads = mffa_file_end_uploads,
+                                       .presign = file_presign,
+                                       .close = file_close};
     mffa_file_store *s = calloc(1, sizeof *s);
     char *root = strdup(url->path);
     if (!s || !root) {

@@ -33,6 +33,7 @@ char *mffa_file_etag(const struct stat *st);
 
 mffa_code mffa_file_list(mffa_store *s, const char *under, mffa_store_each *fn, void *ctx, mffa_err *err);
 mffa_code mffa_file_remove_all(mffa_store *s, const char *under, mffa_err *err);
+mffa_code mffa_file_end_uploads(mffa_store *s, const char *under, mffa_store_dead *dead, void *ctx, mffa_err *err);
 mffa_code mffa_file_put(mffa_store *s, const char *key, mffa_span bytes, mffa_put how, mffa_err *err);
 mffa_code mffa_file_put_file(mffa_store *s, const char *key, const char *path, mffa_put how, mffa_err *err);
 

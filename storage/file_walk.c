@@ -16,6 +16,7 @@ typedef struct walk {
     mffa_code (*file)(struct walk *w, int folder, const char *name, const struct stat *st, mffa_err *err);
     mffa_code (*left)(struct walk *w, int parent, const char *name, mffa_err *err); /* after a folder's content; NULL: nobody */
     mffa_store_each *fn;
+    mffa_store_dead *dead;
     void *ctx;
 } walk;
 
@@ -168,6 +169,11 @@ static mffa_code remove_file(walk *w, int folder, const char *name, const struct
     return mffa_file_fail(w->s, mffa_buf_text(&w->key), "cannot delete", errno, err);
 }
 
+static mffa_code remove_dead_draft(walk *w, int folder, const char *name, const struct stat *st, mffa_err *err) {
+    bool draft = starts_with(name, MFFA_TEMP_PREFIX);
+    return draft && w->dead(w->ctx, mffa_buf_text(&w->key)) ? remove_file(w, folder, name, st, err) : MFFA_OK;
+}
+
 static mffa_code remove_folder(walk *w, int parent, const char *name, mffa_err *err) {
     if (!starts_with(mffa_buf_text(&w->key), w->under)) return MFFA_OK;
     if (unlinkat(parent, name, AT_REMOVEDIR) == 0 || errno == ENOENT || errno == ENOTEMPTY || errno == EEXIST) return MFFA_OK;
@@ -176,4 +182,10 @@ static mffa_code remove_folder(walk *w, int parent, const char *name, mffa_err *
 
 mffa_code mffa_file_remove_all(mffa_store *s, const char *under, mffa_err *err) {
     return walk_root(&(walk){.s = mffa_file_store_of(s), .under = under, .drafts = true, .file = remove_file, .left = remove_folder}, err);
+}
+
+mffa_code mffa_file_end_uploads(mffa_store *s, const char *under, mffa_store_dead *dead, void *ctx, mffa_err *err) {
+    walk w = {.s = mffa_file_store_of(s), .under = under, .drafts = true, .file = remove_dead_draft, .left = remove_folder, .dead = dead};
+    w.ctx = ctx;
+    return walk_root(&w, err);
 }

@@ -85,6 +85,26 @@ const char *mffa_http_header(const mffa_http_answer *a, const char *name, char *
     return out;
 }
 
+/* A number and the character behind it; NULL: something else stands there. */
+static const char *read_number(const char *at, char end, int64_t *out) {
+    char *behind = NULL;
+    errno = 0;
+    *out = *at >= '0' && *at <= '9' ? strtoll(at, &behind, 10) : -1;
+    return *out >= 0 && !errno && *behind == end ? behind + (end != '\0') : NULL;
+}
+
+bool mffa_http_read_range(const mffa_http_answer *a, mffa_http_range *out) {
+    char text[96];
+    mffa_http_range r = {0};
+    const char *at = mffa_http_header(a, "Content-Range", text, sizeof text);
+    at = strncasecmp(at, "bytes ", 6) == 0 ? read_number(at + 6, '-', &r.first) : NULL;
+    if (at) at = read_number(at, '/', &r.last);
+    if (at) at = read_number(at, '\0', &r.total);
+    if (!at || r.last < r.first || r.total <= r.last) return false;
+    *out = r;
+    return true;
+}
+
 int64_t mffa_http_date_s(const char *text) { return *text ? (int64_t)curl_getdate(text, NULL) : -1; }
 
 /* ---- what curl calls ---- */

@@ -29,6 +29,7 @@ typedef enum mffa_http_failure {
     MFFA_HTTP_LOST,      /* the connection broke, stalled or ran out of time: it may have been carried out */
     MFFA_HTTP_UNTRUSTED, /* TLS: the certificate, or no common way to talk */
     MFFA_HTTP_REFUSED,   /* the caller's sink failed */
+    MFFA_HTTP_DAMAGED,   /* all came, but it is not what was sent: so the caller found */
     MFFA_HTTP_BROKEN     /* the answer is no HTTP, or out of memory */
 } mffa_http_failure;
 
@@ -44,6 +45,11 @@ typedef struct mffa_http_answer { /* zero-initialise; mffa_http_answer_done when
 void mffa_http_answer_done(mffa_http_answer *a);
 /* The value of a header without blanks around it, copied; "" when absent or longer than room. */
 const char *mffa_http_header(const mffa_http_answer *a, const char *name, char *out, size_t room);
+/* "Content-Range: bytes 0-9/100" of a 206; false: it has none that makes sense. */
+typedef struct mffa_http_range {
+    int64_t first, last, total;
+} mffa_http_range;
+bool mffa_http_read_range(const mffa_http_answer *a, mffa_http_range *out);
 /* An HTTP date as Unix time; -1: it is none. */
 int64_t mffa_http_date_s(const char *text);
 

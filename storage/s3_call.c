@@ -23,6 +23,7 @@ void mffa_s3_call_done(mffa_s3_call *c) {
     mffa_buf_done(&c->url);
     mffa_buf_done(&c->lines);
     mffa_http_answer_done(&c->answer);
+    mffa_checksum_done(&c->sum);
     *c = (mffa_s3_call){0};
 }
 
@@ -38,35 +39,41 @@ static bool has_body(const mffa_s3_call *c) {
     return c->body.length > 0 || strcmp(c->method, "PUT") == 0 || strcmp(c->method, "POST") == 0;
 }
 
-static mffa_code hash_file(const mffa_http_body *b, char out[MFFA_SHA256_HEX], mffa_err *err) {
-    enum { PIECE = 1 << 18 };
+/* One way through the file for both. */
+static mffa_code hash_file(mffa_s3_call *c, bool with_crc, mffa_err *err) {
+    enum { PIECE = 1 << 16 };
     MFFA_AUTO(mffa_sha256_close_p) mffa_sha256 *h = NULL;
-    MFFA_AUTO(mffa_free_p) char *piece = malloc(PIECE);
-    mffa_code rc = piece ? mffa_sha256_open(&h, err) : mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    const mffa_http_body *b = &c->body;
+    char piece[PIECE];
+    mffa_code rc = mffa_sha256_open(&h, err);
     if (rc) return rc;
     for (int64_t at = 0; at < b->length;) {
         size_t n = b->length - at < PIECE ? (size_t)(b->length - at) : PIECE;
         ssize_t got = pread(b->fd, piece, n, b->offset + at);
         if (got <= 0) return mffa_fail(err, MFFA_EIO, "could not read what is to be sent");
         mffa_sha256_add(h, piece, (size_t)got);
+        if (with_crc) c->crc = mffa_crc_add(MFFA_CRC64NVME, c->crc, piece, (size_t)got);
         at += got;
     }
-    mffa_sha256_hex(h, out);
+    mffa_sha256_hex(h, c->payload);
     return MFFA_OK;
 }
 
-static mffa_code hash_body(mffa_s3_call *c, mffa_err *err) {
+static mffa_code hash_body(mffa_s3_call *c, bool with_crc, mffa_err *err) {
     if (*c->payload) return MFFA_OK;
     if (c->body.length == 0) return snprintf(c->payload, sizeof c->payload, NO_BODY_SHA256), MFFA_OK;
-    if (c->body.fd >= 0) return hash_file(&c->body, c->payload, err);
+    if (c->body.fd >= 0) return hash_file(c, with_crc, err);
+    if (with_crc) c->crc = mffa_crc_add(MFFA_CRC64NVME, 0, c->body.bytes, (size_t)c->body.length);
     return mffa_sha256_of((mffa_span){c->body.bytes, (size_t)c->body.length}, c->payload, err);
 }
 
 static mffa_code put_checksum(const mffa_s3 *s, mffa_s3_call *c, mffa_err *err) {
-    char base64[MFFA_SHA256_BASE64];
-    if (!s->client->checksum || strcmp(c->method, "PUT") != 0) return MFFA_OK;
-    mffa_code rc = mffa_sha256_base64(c->payload, base64, err);
-    if (!rc) mffa_buf_putf(&c->lines, "x-amz-checksum-sha256: %s\n", base64);
+    mffa_sum kind = s->client->checksum;
+    mffa_code rc = MFFA_OK;
+    if (kind == MFFA_SUM_NONE || strcmp(c->method, "PUT") != 0) return MFFA_OK;
+    if (kind == MFFA_SUM_SHA256) rc = mffa_sha256_base64(c->payload, c->sum_text, err);
+    else mffa_crc_text(MFFA_CRC64NVME, c->crc, c->sum_text);
+    mffa_buf_putf(&c->lines, "x-amz-checksum-%s: %s\n", mffa_sum_name(kind), c->sum_text);
     return rc;
 }
 
@@ -76,6 +83,7 @@ static mffa_code put_lines(const mffa_s3 *s, mffa_s3_call *c, const char *host, 
     mffa_buf_clear(&c->lines);
     mffa_buf_putf(&c->lines, "Host: %s\nx-amz-date: %s\nx-amz-content-sha256: %s\n", host, time, c->payload);
     if (who->token) mffa_buf_putf(&c->lines, "x-amz-security-token: %s\n", who->token);
+    if (c->verify) mffa_buf_puts(&c->lines, "x-amz-checksum-mode: ENABLED\n");
     if (s->client->requester_pays) mffa_buf_puts(&c->lines, "x-amz-request-payer: requester\n");
     mffa_buf_put(&c->lines, mffa_buf_text(&c->headers), c->headers.len);
     return put_checksum(s, c, err);
@@ -94,7 +102,7 @@ static mffa_code sign(mffa_s3 *s, mffa_s3_call *c, const mffa_credentials *who, 
     if (c->key) mffa_sign_encode(&path, c->key, true);
     mffa_buf_clear(&c->url);
     mffa_buf_putf(&c->url, "%s://%s%s%s%s", s->client->scheme, mffa_buf_text(&host), mffa_buf_text(&path), *query ? "?" : "", query);
-    mffa_code rc = hash_body(c, err);
+    mffa_code rc = hash_body(c, s->client->checksum == MFFA_SUM_CRC64NVME, err);
     if (!rc) rc = put_lines(s, c, mffa_buf_text(&host), &signer, err);
     if (!rc)
         rc = mffa_sign_headers(&signer, c->method, mffa_buf_text(&path), query, mffa_buf_text(&c->lines), c->payload, &authorization, err);
@@ -112,6 +120,18 @@ static mffa_code collect(void *ctx, const mffa_http_answer *a, int64_t at, mffa_
     return mffa_buf_check(&c->text, err);
 }
 
+static bool is_whole(const mffa_http_answer *a) {
+    mffa_http_range r;
+    return a->status == 200 || (mffa_http_read_range(a, &r) && r.first == 0 && r.last == r.total - 1);
+}
+
+static mffa_code verify(void *ctx, const mffa_http_answer *a, int64_t at, mffa_span piece, mffa_err *err) {
+    mffa_s3_call *c = ctx;
+    if (at == 0 && is_whole(a)) mffa_checksum_read(a, &c->sum);
+    mffa_code rc = c->sink(c->ctx, a, at, piece, err);
+    return rc ? rc : mffa_checksum_add(&c->sum, piece, err);
+}
+
 static mffa_code attempt(mffa_s3 *s, mffa_s3_call *c, mffa_err *err) {
     mffa_credentials who = {0};
     mffa_code rc = mffa_credentials_get(s->client->credentials, &who, err);
@@ -121,12 +141,13 @@ static mffa_code attempt(mffa_s3 *s, mffa_s3_call *c, mffa_err *err) {
     if (rc) return rc;
     c->attempts++;
     mffa_buf_clear(&c->text);
+    mffa_checksum_done(&c->sum);
     c->request = (mffa_http_request){.method = c->method,
                                      .url = mffa_buf_text(&c->url),
                                      .headers = mffa_buf_text(&c->lines),
                                      .body = has_body(c) ? &c->body : NULL,
-                                     .sink = c->sink ? c->sink : collect,
-                                     .ctx = c->sink ? c->ctx : c,
+                                     .sink = c->verify ? verify : c->sink ? c->sink : collect,
+                                     .ctx = c->sink && !c->verify ? c->ctx : c,
                                      .timeout_ms = c->deadline_ms - mffa_now_ms()};
     return mffa_http_start(s->http, &c->request, &c->answer, c, err);
 }
@@ -169,7 +190,7 @@ static bool clock_is_off(const mffa_s3 *s, const mffa_s3_call *c) {
 
 static mffa_retry class_of(const mffa_s3 *s, const mffa_s3_call *c) {
     switch (c->answer.failure) {
-    case MFFA_HTTP_UNREACHED: case MFFA_HTTP_LOST: return MFFA_RETRY_SOON;
+    case MFFA_HTTP_UNREACHED: case MFFA_HTTP_LOST: case MFFA_HTTP_DAMAGED: return MFFA_RETRY_SOON;
     case MFFA_HTTP_FINE: return clock_is_off(s, c) ? MFFA_RETRY_CLOCK : mffa_retry_class(c->answer.status, c->code);
     default: return MFFA_RETRY_NEVER;
     }
@@ -195,8 +216,17 @@ static bool succeeded(const mffa_s3_call *c) {
     return c->answer.failure == MFFA_HTTP_FINE && c->answer.status >= 200 && c->answer.status <= 299 && !*c->code;
 }
 
+/* All of it came, and yet it is not what the server keeps: damaged on its way, or on the server's disks. */
+static void compare(mffa_s3_call *c) {
+    if (!succeeded(c) || mffa_checksum_matches(&c->sum)) return;
+    c->answer.failure = MFFA_HTTP_DAMAGED;
+    mffa_fail(&c->answer.err, MFFA_EIO, "what came does not match the server's checksum, %s %s: damaged on its way, or there",
+              mffa_sum_name(c->sum.kind), c->sum.want);
+}
+
 static void judge(mffa_s3 *s, mffa_s3_call *c) {
     mffa_s3_read_error(c);
+    compare(c);
     if (succeeded(c)) {
         mffa_retry_give(&s->client->budget, c->attempts > 1);
         c->rc = MFFA_OK;
@@ -232,19 +262,28 @@ static int64_t wake_up(mffa_s3 *s) {
     return left;
 }
 
-mffa_s3_call *mffa_s3_wait(mffa_s3 *s) {
-    if (s->running == 0) return NULL;
-    for (;;) {
-        int64_t left = wake_up(s);
+mffa_s3_call *mffa_s3_next(mffa_s3 *s, int64_t timeout_ms) {
+    int64_t until = mffa_now_ms() + timeout_ms;
+    while (s->running > 0) {
+        int64_t wake = wake_up(s), left = until - mffa_now_ms();
         mffa_s3_call *c = s->finished;
         if (c) {
             s->finished = c->next;
             s->running--;
             return c;
         }
-        c = mffa_http_wait(s->http, left);
+        c = mffa_http_wait(s->http, wake < left ? wake : left > 0 ? left : 0);
         if (c) judge(s, c);
+        else if (left <= 0) return NULL;
     }
+    return NULL;
+}
+
+mffa_s3_call *mffa_s3_wait(mffa_s3 *s) {
+    enum { A_WHILE_MS = 60000 };
+    mffa_s3_call *c = NULL;
+    while (s->running > 0 && !c) c = mffa_s3_next(s, A_WHILE_MS);
+    return c;
 }
 
 mffa_code mffa_s3_run(mffa_s3 *s, mffa_s3_call *c, mffa_err *err) {

@@ -3,7 +3,7 @@
 #ifndef MFFA_STORAGE_S3_CALL_H
 #define MFFA_STORAGE_S3_CALL_H
 
-#include "core/base/digest.h"
+#include "storage/checksum.h"
 #include "storage/s3_client.h"
 
 typedef struct mffa_s3_call mffa_s3_call;
@@ -29,6 +29,7 @@ struct mffa_s3_call { /* zero-initialise, set the request, start; mffa_s3_call_d
     mffa_http_sink *sink; /* gets the body of a success; NULL: it is collected in text, at most text_max bytes */
     void *ctx;
     size_t text_max;
+    bool verify; /* HEAD, or GET with a sink: the object's checksum is asked for; where the whole object comes, it must match */
     /* the outcome */
     mffa_code rc;
     mffa_err err;
@@ -36,11 +37,14 @@ struct mffa_s3_call { /* zero-initialise, set the request, start; mffa_s3_call_d
     mffa_buf text;
     char code[64];  /* S3's word for a failure */
     int attempts;
+    uint64_t crc;             /* CRC-64/NVME of a PUT's body and */
+    char sum_text[MFFA_SUM_TEXT]; /* its checksum as it was sent, where MFFA_S3_CHECKSUM asks for one; "": none */
     /* of the engine */
     mffa_s3_call *next;
     mffa_http_request request;
     mffa_buf url, lines;
     char payload[MFFA_SHA256_HEX], key_id[132];
+    mffa_checksum sum; /* of the attempt in hand */
     int64_t deadline_ms, wake_ms;
     bool clock_repaired, credentials_renewed;
 };
@@ -50,6 +54,8 @@ void mffa_s3_call_done(mffa_s3_call *c);
 void mffa_s3_start(mffa_s3 *s, mffa_s3_call *c);
 /* The next call that is finished, with rc and err set; NULL when none is running. */
 mffa_s3_call *mffa_s3_wait(mffa_s3 *s);
+/* The same with an end to the waiting: NULL too when none is finished within timeout_ms; 0 lets the others get on and returns. */
+mffa_s3_call *mffa_s3_next(mffa_s3 *s, int64_t timeout_ms);
 /* start and wait, when nothing else is running. */
 MFFA_MUST_USE mffa_code mffa_s3_run(mffa_s3 *s, mffa_s3_call *c, mffa_err *err);
 /* Ends all calls that are running; they have no outcome. */

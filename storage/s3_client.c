@@ -88,7 +88,8 @@ static mffa_code client_open(const mffa_config *s, const char *cache_folder, mff
     c->budget = (mffa_retry_budget)MFFA_RETRY_BUDGET;
     c->requester_pays = strcmp(s->s3_requester_pays, "on") == 0;
     c->conditional = strcmp(s->s3_conditional, "on") == 0;
-    c->checksum = strcmp(s->s3_checksum, "sha256") == 0;
+    for (int k = 0; k < MFFA_SUM_COUNT; k++)
+        if (strcmp(s->s3_checksum, mffa_sum_name((mffa_sum)k)) == 0) c->checksum = (mffa_sum)k; /* none has another name: off */
     c->concurrency = (int)s->s3_concurrency, c->part_bytes = s->s3_part_bytes, c->deadline_ms = s->s3_deadline_ms;
     c->http = (mffa_http_options){.ca_file = c->ca_file,
                                   .unverified = strcmp(s->s3_verify, "off") == 0,

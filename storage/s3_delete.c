@@ -1,6 +1,5 @@
 #include <string.h>
 #include "storage/s3_store.h"
-#include "storage/sign.h"
 #include "storage/xml.h"
 
 enum { BATCH = 1000, ANSWER_MAX = 4 << 20 };
@@ -74,60 +73,10 @@ static mffa_code add(void *ctx, const char *key, int64_t bytes, const char *etag
     return ++b->count == BATCH ? send_batch(b, err) : MFFA_OK;
 }
 
-/* ---- uploads that nobody finished ---- */
-
-typedef struct uploads {
-    mffa_buf found, key, id; /* found: key and encoded id, NUL-terminated, one after the other */
-} uploads;
-
-static mffa_code note_upload(void *ctx, const char *path, const char *text, mffa_err *err) {
-    uploads *u = ctx;
-    if (strcmp(path, "ListMultipartUploadsResult/Upload/Key") == 0) mffa_buf_clear(&u->key), mffa_buf_puts(&u->key, text);
-    if (strcmp(path, "ListMultipartUploadsResult/Upload/UploadId") == 0) mffa_buf_clear(&u->id), mffa_sign_encode(&u->id, text, false);
-    if (strcmp(path, "ListMultipartUploadsResult/Upload") != 0) return MFFA_OK;
-    mffa_buf_put(&u->found, mffa_buf_text(&u->key), u->key.len + 1);
-    mffa_buf_put(&u->found, mffa_buf_text(&u->id), u->id.len + 1);
-    return mffa_buf_check(&u->found, err);
-}
-
-static mffa_code abort_upload(mffa_s3_store *s, const char *key, const char *id, mffa_err *err) {
-    MFFA_AUTO(mffa_buf_done) mffa_buf query = {0};
-    MFFA_AUTO(mffa_s3_call_done) mffa_s3_call c = {.method = "DELETE", .key = key, .text_max = 1 << 16};
-    mffa_err why = {0};
-    mffa_buf_putf(&query, "uploadId=%s", id);
-    c.query = mffa_buf_text(&query);
-    mffa_code rc = mffa_s3_run(&s->s3, &c, &why);
-    return !rc || rc == MFFA_ENOTFOUND ? MFFA_OK : mffa_fail(err, rc, "%s", why.msg);
-}
-
-/* Credentials that may not look for them have made none that they could end. */
-static mffa_code abort_uploads(mffa_s3_store *s, const char *under, mffa_err *err) {
-    MFFA_AUTO(mffa_buf_done) mffa_buf query = {0};
-    MFFA_AUTO(mffa_s3_call_done) mffa_s3_call c = {.method = "GET", .text_max = ANSWER_MAX};
-    uploads u = {0};
-    mffa_err why = {0};
-    mffa_buf_puts(&query, "prefix=");
-    mffa_sign_encode(&query, under, false);
-    mffa_buf_puts(&query, "&uploads=");
-    c.query = mffa_buf_text(&query);
-    mffa_code rc = mffa_s3_run(&s->s3, &c, &why);
-    bool cannot_look = rc == MFFA_EDENIED || rc == MFFA_EUNSUPPORTED;
-    if (!rc) rc = mffa_xml_read(mffa_buf_span(&c.text), note_upload, &u, &why);
-    for (size_t at = 0; !rc && at < u.found.len;) {
-        const char *key = u.found.ptr + at, *id = key + strlen(key) + 1;
-        at += strlen(key) + strlen(id) + 2;
-        if (strncmp(key, under, strlen(under)) == 0) rc = abort_upload(s, key, id, &why);
-    }
-    mffa_buf_done(&u.found);
-    mffa_buf_done(&u.key);
-    mffa_buf_done(&u.id);
-    return !rc || cannot_look ? MFFA_OK : mffa_fail(err, rc, "%s", why.msg);
-}
-
 mffa_code mffa_s3_remove_all(mffa_s3_store *s, const char *under, mffa_err *err) {
     batch b = {.store = s};
     mffa_code rc = mffa_s3_list(s, under, add, &b, err);
     if (!rc) rc = send_batch(&b, err);
     mffa_buf_done(&b.xml);
-    return rc ? rc : abort_uploads(s, under, err);
+    return rc ? rc : mffa_s3_end_uploads(s, under, NULL, NULL, err);
 }

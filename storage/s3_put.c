@@ -68,7 +68,7 @@ mffa_code mffa_s3_put(mffa_s3_store *s, const char *key, const mffa_http_body *b
     const mffa_s3_client *client = s->s3.client;
     char mark[MFFA_S3_MARK] = "";
     bool parts = body->length > client->part_bytes, conditional = how == MFFA_PUT_NEW && client->conditional;
-    mffa_code rc = how == MFFA_PUT_NEW ? mffa_random_hex(mark, 16, err) : MFFA_OK;
+    mffa_code rc = how == MFFA_PUT_NEW || parts ? mffa_random_hex(mark, 16, err) : MFFA_OK;
     if (!rc && how == MFFA_PUT_NEW && (parts || !conditional)) rc = refuse_taken(s, key, err); /* before gigabytes are sent */
     if (rc) return rc;
     if (parts) return mffa_s3_put_parts(s, key, body, how, mark, err);

@@ -5,6 +5,8 @@
 #include <string.h>
 #include <sys/stat.h>
 #include "core/base/clock.h"
+#include "storage/s3_ahead.h"
+#include "storage/s3_later.h"
 #include "storage/sign.h"
 
 static char *whole_key(const mffa_s3_store *s, const char *key) {
@@ -65,11 +67,26 @@ static mffa_code write_memory(void *ctx, int64_t at, mffa_span piece, mffa_err *
     return MFFA_OK;
 }
 
+/* false: there is none, or it cannot be read whole */
+static bool read_copy(mffa_s3_store *s, const char *key, int64_t max_bytes, mffa_buf *out) {
+    mffa_cache_entry e = {.fd = -1};
+    struct stat st;
+    if (!s->ahead || !mffa_s3_ahead_find(s->ahead, key, &e)) return false;
+    size_t before = out->len, len = fstat(e.fd, &st) == 0 && st.st_size <= max_bytes ? (size_t)st.st_size : SIZE_MAX, done = 0;
+    char *to = len != SIZE_MAX ? mffa_buf_extend(out, len) : NULL;
+    for (ssize_t n; to && done < len; done += (size_t)n)
+        if ((n = pread(e.fd, to + done, len - done, (off_t)done)) <= 0) break;
+    if (to && done < len) out->len = before, out->ptr[before] = '\0';
+    mffa_cache_release(&e);
+    return to && done == len;
+}
+
 static mffa_code s3_get(mffa_store *store, const char *key, int64_t max_bytes, mffa_buf *out, mffa_err *err) {
     mffa_s3_store *s = mffa_s3_store_of(store);
+    if (read_copy(s, key, max_bytes, out)) return MFFA_OK;
     MFFA_AUTO(mffa_free_p) char *whole = whole_key(s, key);
     memory m = {out, out->len};
-    mffa_s3_facts facts;
+    mffa_s3_facts facts = {.bytes = -1};
     mffa_code rc = whole ? mffa_s3_fetch(s, whole, max_bytes, write_memory, &m, &facts, err) : no_memory(err);
     if (rc && out->ptr) out->len = m.start, out->ptr[m.start] = '\0';
     return rc;
@@ -77,18 +94,7 @@ static mffa_code s3_get(mffa_store *store, const char *key, int64_t max_bytes, m
 
 /* ---- local ---- */
 
-static mffa_code write_file(void *ctx, int64_t at, mffa_span piece, mffa_err *err) {
-    const mffa_cache_entry *e = ctx;
-    for (size_t done = 0; done < piece.len;) {
-        ssize_t n = pwrite(e->fd, (const char *)piece.ptr + done, piece.len - done, at + (int64_t)done);
-        if (n < 0 && errno == EINTR) continue;
-        if (n < 0)
-            return mffa_fail(err, errno == ENOSPC || errno == EDQUOT || errno == EFBIG ? MFFA_ENOSPC : MFFA_EIO, "cannot write \"%s\": %s",
-                             e->path, strerror(errno));
-        done += (size_t)n;
-    }
-    return MFFA_OK;
-}
+static mffa_code write_file(void *ctx, int64_t at, mffa_span piece, mffa_err *err) { return mffa_cache_write(ctx, at, piece, err); }
 
 static mffa_code hold(mffa_s3_store *s, mffa_cache_entry *e, char **path, mffa_err *err) {
     char *copy = strdup(e->path);
@@ -104,15 +110,13 @@ static mffa_code hold(mffa_s3_store *s, mffa_cache_entry *e, char **path, mffa_e
     return MFFA_OK;
 }
 
-static mffa_code fetch_entry(mffa_s3_store *s, const char *key, mffa_cache_entry *e, mffa_err *err) {
+static mffa_code fetch_entry(mffa_s3_store *s, const char *key, mffa_s3_facts *facts, mffa_cache_entry *e, mffa_err *err) {
     mffa_cache *cache = s->s3.client->cache;
-    mffa_s3_facts facts;
     mffa_code rc = mffa_cache_begin(cache, e, err);
     if (rc) return rc;
-    rc = mffa_s3_fetch(s, key, INT64_MAX, write_file, e, &facts, err);
-    if (!rc) return mffa_cache_keep(cache, s->bucket, key, facts.etag, e, err);
-    (void)unlink(e->path);
-    mffa_cache_release(e);
+    rc = mffa_s3_fetch(s, key, INT64_MAX, write_file, e, facts, err);
+    if (!rc) return mffa_cache_keep(cache, s->bucket, key, facts->etag, e, err);
+    mffa_cache_drop(e);
     return rc;
 }
 
@@ -121,11 +125,18 @@ static mffa_code s3_local(mffa_store *store, const char *key, char **path, mffa_
     MFFA_AUTO(mffa_free_p) char *whole = whole_key(s, key);
     mffa_cache_entry e = {.fd = -1};
     mffa_s3_facts facts;
+    if (s->ahead && mffa_s3_ahead_find(s->ahead, key, &e)) return hold(s, &e, path, err);
     if (!whole) return no_memory(err);
     mffa_code rc = mffa_s3_head(s, whole, &facts, err);
     if (rc) return rc;
-    if (!mffa_cache_find(s->s3.client->cache, s->bucket, whole, facts.etag, &e)) rc = fetch_entry(s, whole, &e, err);
+    if (!mffa_cache_find(s->s3.client->cache, s->bucket, whole, facts.etag, &e)) rc = fetch_entry(s, whole, &facts, &e, err);
     return rc ? rc : hold(s, &e, path, err);
+}
+
+static mffa_code s3_expect(mffa_store *store, const mffa_object *objects, size_t count, mffa_err *err) {
+    mffa_s3_store *s = mffa_s3_store_of(store);
+    mffa_s3_ahead_close(MFFA_TAKE(s->ahead));
+    return mffa_s3_ahead_open(s->s3.client, s->bucket, s->prefix, objects, count, &s->ahead, err);
 }
 
 /* ---- put, delete ---- */
@@ -136,15 +147,50 @@ static mffa_code s3_put(mffa_store *store, const char *key, mffa_span bytes, mff
     return whole ? mffa_s3_put(s, whole, &(mffa_http_body){bytes.ptr, -1, 0, (int64_t)bytes.len}, how, err) : no_memory(err);
 }
 
+/* The caller closes out->fd. */
+static mffa_code open_body(const char *path, mffa_http_body *out, mffa_err *err) {
+    struct stat st;
+    MFFA_AUTO(mffa_close_fd_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return mffa_fail(err, errno == ENOENT ? MFFA_ENOTFOUND : MFFA_EIO, "cannot open \"%s\": %s", path, strerror(errno));
+    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) return mffa_fail(err, MFFA_EINVAL, "\"%s\" is not a regular file", path);
+    *out = (mffa_http_body){NULL, fd, 0, st.st_size};
+    fd = -1;
+    return MFFA_OK;
+}
+
 static mffa_code s3_put_file(mffa_store *store, const char *key, const char *path, mffa_put how, mffa_err *err) {
     mffa_s3_store *s = mffa_s3_store_of(store);
     MFFA_AUTO(mffa_free_p) char *whole = whole_key(s, key);
-    MFFA_AUTO(mffa_close_fd_p) int fd = open(path, O_RDONLY | O_CLOEXEC);
-    struct stat st;
+    mffa_http_body body = {.fd = -1};
     if (!whole) return no_memory(err);
-    if (fd < 0) return mffa_fail(err, errno == ENOENT ? MFFA_ENOTFOUND : MFFA_EIO, "cannot open \"%s\": %s", path, strerror(errno));
-    if (fstat(fd, &st) != 0 || !S_ISREG(st.st_mode)) return mffa_fail(err, MFFA_EINVAL, "\"%s\" is not a regular file", path);
-    return mffa_s3_put(s, whole, &(mffa_http_body){NULL, fd, 0, st.st_size}, how, err);
+    mffa_code rc = open_body(path, &body, err);
+    if (rc) return rc;
+    rc = mffa_s3_put(s, whole, &body, how, err);
+    close(body.fd);
+    return rc;
+}
+
+static mffa_code open_later(mffa_s3_store *s, mffa_err *err) { return s->later ? MFFA_OK : mffa_s3_later_open(s, &s->later, err); }
+
+static mffa_code s3_put_soon(mffa_store *store, const char *key, mffa_span bytes, mffa_put how, mffa_err *err) {
+    mffa_s3_store *s = mffa_s3_store_of(store);
+    MFFA_AUTO(mffa_free_p) char *whole = whole_key(s, key);
+    mffa_code rc = whole ? open_later(s, err) : no_memory(err);
+    return rc ? rc : mffa_s3_later_put(s->later, whole, &(mffa_http_body){bytes.ptr, -1, 0, (int64_t)bytes.len}, how, err);
+}
+
+static mffa_code s3_put_file_soon(mffa_store *store, const char *key, const char *path, mffa_put how, mffa_err *err) {
+    mffa_s3_store *s = mffa_s3_store_of(store);
+    MFFA_AUTO(mffa_free_p) char *whole = whole_key(s, key);
+    mffa_http_body body = {.fd = -1};
+    mffa_code rc = whole ? open_later(s, err) : no_memory(err);
+    if (!rc) rc = open_body(path, &body, err);
+    return rc ? rc : mffa_s3_later_put(s->later, whole, &body, how, err);
+}
+
+static mffa_code s3_settle(mffa_store *store, mffa_err *err) {
+    mffa_s3_store *s = mffa_s3_store_of(store);
+    return s->later ? mffa_s3_later_settle(s->later, err) : MFFA_OK;
 }
 
 static mffa_code s3_remove(mffa_store *store, const char *key, mffa_err *err) {
@@ -157,6 +203,23 @@ static mffa_code s3_remove_all(mffa_store *store, const char *under, mffa_err *e
     mffa_s3_store *s = mffa_s3_store_of(store);
     MFFA_AUTO(mffa_free_p) char *whole = whole_key(s, under);
     return whole ? mffa_s3_remove_all(s, whole, err) : no_memory(err);
+}
+
+typedef struct dead_relay {
+    const mffa_s3_store *store;
+    mffa_store_dead *dead;
+    void *ctx;
+} dead_relay;
+
+static bool ask_if_dead(void *ctx, const char *key) {
+    const dead_relay *r = ctx;
+    return r->dead(r->ctx, key + strlen(r->store->prefix));
+}
+
+static mffa_code s3_end_uploads(mffa_store *store, const char *under, mffa_store_dead *dead, void *ctx, mffa_err *err) {
+    mffa_s3_store *s = mffa_s3_store_of(store);
+    MFFA_AUTO(mffa_free_p) char *whole = whole_key(s, under);
+    return whole ? mffa_s3_end_uploads(s, whole, ask_if_dead, &(dead_relay){s, dead, ctx}, err) : no_memory(err);
 }
 
 static mffa_code s3_presign(mffa_store *store, const char *key, int64_t expires_s, mffa_buf *out, mffa_err *err) {
@@ -183,6 +246,8 @@ static mffa_code s3_presign(mffa_store *store, const char *key, int64_t expires_
 
 static void s3_close(mffa_store *store) {
     mffa_s3_store *s = mffa_s3_store_of(store);
+    mffa_s3_ahead_close(s->ahead);
+    mffa_s3_later_close(s->later);
     mffa_s3_close(&s->s3);
     for (size_t i = 0; i < s->held_count; i++) mffa_cache_release(&s->held[i]);
     free(s->held);
@@ -192,8 +257,21 @@ static void s3_close(mffa_store *store) {
 }
 
 mffa_code mffa_s3_store_open(const mffa_url *url, mffa_store **out, mffa_err *err) {
-    static const mffa_store_ops ops = {s3_list, s3_head,   s3_get,        s3_local,   s3_put,
-                                       s3_put_file, s3_remove, s3_remove_all, s3_presign, s3_close};
+    static const mffa_store_ops ops = {.list = s3_list,
+                                       .head = s3_head,
+                                       .get = s3_get,
+                                       .local = s3_local,
+                                       .put = s3_put,
+                                       .put_file = s3_put_file,
+                                       .expect = s3_expect,
+                                       .put_soon = s3_put_soon,
+                                       .put_file_soon = s3_put_file_soon,
+                                       .settle = s3_settle,
+                                       .remove = s3_remove,
+                                       .remove_all = s3_remove_all,
+                                       .end_uploads = s3_end_uploads,
+                                       .presign = s3_presign,
+                                       .close = s3_close};
     mffa_s3_client *client = mffa_s3_shared();
     if (!client) return mffa_fail(err, MFFA_EBUG, "\"s3://%s/%s\": opened before mffa_store_setup", url->bucket, url->path);
     mffa_s3_store *s = calloc(1, sizeof *s);

@@ -79,6 +79,24 @@ mffa_code mffa_store_put_file(mffa_store *s, const char *key, const char *path, 
     return rc ? rc : s->ops->put_file(s, key, path, how, err);
 }
 
+mffa_code mffa_store_expect(mffa_store *s, const mffa_object *objects, size_t count, mffa_err *err) {
+    mffa_code rc = MFFA_OK;
+    for (size_t i = 0; !rc && i < count; i++) rc = check_key(s, objects[i].key, err);
+    return rc || !s->ops->expect ? rc : s->ops->expect(s, objects, count, err);
+}
+
+mffa_code mffa_store_put_soon(mffa_store *s, const char *key, mffa_span bytes, mffa_put how, mffa_err *err) {
+    mffa_code rc = check_key(s, key, err);
+    return rc ? rc : (s->ops->put_soon ? s->ops->put_soon : s->ops->put)(s, key, bytes, how, err);
+}
+
+mffa_code mffa_store_put_file_soon(mffa_store *s, const char *key, const char *path, mffa_put how, mffa_err *err) {
+    mffa_code rc = check_key(s, key, err);
+    return rc ? rc : (s->ops->put_file_soon ? s->ops->put_file_soon : s->ops->put_file)(s, key, path, how, err);
+}
+
+mffa_code mffa_store_settle(mffa_store *s, mffa_err *err) { return s->ops->settle ? s->ops->settle(s, err) : MFFA_OK; }
+
 mffa_code mffa_store_delete(mffa_store *s, const char *key, mffa_err *err) {
     mffa_code rc = check_key(s, key, err);
     return rc ? rc : s->ops->remove(s, key, err);
@@ -88,6 +106,12 @@ mffa_code mffa_store_delete_all(mffa_store *s, const char *under, mffa_err *err)
     if (!*under) return mffa_fail(err, MFFA_EINVAL, "\"%s\": deleting everything needs a prefix", s->url);
     mffa_code rc = check_under(s, under, err);
     return rc ? rc : s->ops->remove_all(s, under, err);
+}
+
+mffa_code mffa_store_end_uploads(mffa_store *s, const char *under, mffa_store_dead *dead, void *ctx, mffa_err *err) {
+    if (!*under) return mffa_fail(err, MFFA_EINVAL, "\"%s\": ending uploads needs a prefix", s->url);
+    mffa_code rc = check_under(s, under, err);
+    return rc ? rc : s->ops->end_uploads(s, under, dead, ctx, err);
 }
 
 mffa_code mffa_store_presign(mffa_store *s, const char *key, int64_t expires_s, mffa_buf *out, mffa_err *err) {

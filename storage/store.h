@@ -43,14 +43,28 @@ MFFA_MUST_USE mffa_code mffa_store_get(mffa_store *s, const char *key, int64_t m
  * content stays valid until the store is closed. */
 MFFA_MUST_USE mffa_code mffa_store_local(mffa_store *s, const char *key, char **path, mffa_err *err);
 
+/* These objects will be read, in about this order: get and local may fetch them several at a time, each in the version of its etag, and
+ * keep copies. What is not taken in this way is read as ever. Takes the place of an earlier call's. Copied. file://: nothing to do. */
+MFFA_MUST_USE mffa_code mffa_store_expect(mffa_store *s, const mffa_object *objects, size_t count, mffa_err *err);
+
 typedef enum mffa_put { MFFA_PUT_REPLACE, MFFA_PUT_NEW } mffa_put; /* NEW: MFFA_EEXISTS when the key is taken */
 MFFA_MUST_USE mffa_code mffa_store_put(mffa_store *s, const char *key, mffa_span bytes, mffa_put how, mffa_err *err);
 /* From a local file of any size. */
 MFFA_MUST_USE mffa_code mffa_store_put_file(mffa_store *s, const char *key, const char *path, mffa_put how, mffa_err *err);
+/* The same without waiting, several at a time; what fails is said by one of the next calls, by settle at the latest. Until then a reader
+ * may see nothing yet. Bytes are copied; a file is not to change before. */
+MFFA_MUST_USE mffa_code mffa_store_put_soon(mffa_store *s, const char *key, mffa_span bytes, mffa_put how, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_store_put_file_soon(mffa_store *s, const char *key, const char *path, mffa_put how, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_store_settle(mffa_store *s, mffa_err *err);
 /* Deleting what is absent is fine. */
 MFFA_MUST_USE mffa_code mffa_store_delete(mffa_store *s, const char *key, mffa_err *err);
 /* Everything whose key starts with `under` (not ""). */
 MFFA_MUST_USE mffa_code mffa_store_delete_all(mffa_store *s, const char *under, mffa_err *err);
+/* Removes what writers that were killed left unfinished (multipart uploads; temporary files) of keys that start with `under` (not ""),
+ * where `dead` says that nobody writes any more. For file:// the last segment of such a key is a temporary name. S3 credentials that may
+ * not list uploads find none. */
+typedef bool mffa_store_dead(void *ctx, const char *key);
+MFFA_MUST_USE mffa_code mffa_store_end_uploads(mffa_store *s, const char *under, mffa_store_dead *dead, void *ctx, mffa_err *err);
 /* A URL that anyone can GET the object with for expires_s seconds (1 to 604800), appended to out. The object need not exist.
  * MFFA_EUNSUPPORTED: file:// has none. */
 MFFA_MUST_USE mffa_code mffa_store_presign(mffa_store *s, const char *key, int64_t expires_s, mffa_buf *out, mffa_err *err);

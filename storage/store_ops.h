@@ -14,8 +14,14 @@ typedef struct mffa_store_ops {
     mffa_code (*local)(mffa_store *s, const char *key, char **path, mffa_err *err);
     mffa_code (*put)(mffa_store *s, const char *key, mffa_span bytes, mffa_put how, mffa_err *err);
     mffa_code (*put_file)(mffa_store *s, const char *key, const char *path, mffa_put how, mffa_err *err);
+    /* NULL: nothing to do, or put and put_file do it */
+    mffa_code (*expect)(mffa_store *s, const mffa_object *objects, size_t count, mffa_err *err);
+    mffa_code (*put_soon)(mffa_store *s, const char *key, mffa_span bytes, mffa_put how, mffa_err *err);
+    mffa_code (*put_file_soon)(mffa_store *s, const char *key, const char *path, mffa_put how, mffa_err *err);
+    mffa_code (*settle)(mffa_store *s, mffa_err *err);
     mffa_code (*remove)(mffa_store *s, const char *key, mffa_err *err);
     mffa_code (*remove_all)(mffa_store *s, const char *under, mffa_err *err);
+    mffa_code (*end_uploads)(mffa_store *s, const char *under, mffa_store_dead *dead, void *ctx, mffa_err *err);
     mffa_code (*presign)(mffa_store *s, const char *key, int64_t expires_s, mffa_buf *out, mffa_err *err);
     void (*close)(mffa_store *s);
 } mffa_store_ops;

@@ -36,6 +36,20 @@ static mffa_code remove_leftovers(const mffa_results *r, mffa_err *err) {
     return rc;
 }
 
+/* Everything below the job's folder is written by the run that holds the job, but for the folders of later runs. */
+static bool nobody_writes(void *ctx, const char *key) {
+    const mffa_results *r = ctx;
+    const char *name = key + strlen(r->job_folder) + 1;
+    return strncmp(name, "run-", 4) != 0 || strtoll(name + 4, NULL, 10) < r->manifest.run;
+}
+
+/* What a killed run had begun to write appears in no list. */
+static mffa_code end_uploads(mffa_results *r, mffa_err *err) {
+    MFFA_AUTO(mffa_free_p) char *under = mffa_url_join(r->job_folder, "");
+    if (!under) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    return mffa_store_end_uploads(r->output, under, nobody_writes, r, err);
+}
+
 /* An output that cannot be written is found out now, not after hours of work. */
 static mffa_code prove_writable(mffa_results *r, mffa_err *err) {
     MFFA_AUTO(mffa_free_p) char *key = key_of(r, "started");
@@ -74,6 +88,7 @@ mffa_code mffa_results_open(mffa_store *output, const char *kind, const char *jo
     mffa_code rc = name_results(output, kind, job, run, nonce, &r, err);
     if (!rc) rc = prove_writable(r, err);
     if (!rc) rc = remove_leftovers(r, err);
+    if (!rc) rc = end_uploads(r, err);
     if (!rc) *out = MFFA_TAKE(r);
     return rc;
 }
@@ -93,7 +108,7 @@ mffa_code mffa_results_put(mffa_results *r, const char *name, mffa_span bytes, m
     MFFA_AUTO(mffa_free_p) char *key = key_of(r, name);
     if (!key) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     mffa_code rc = mffa_sha256_of(bytes, sha256, err);
-    if (!rc) rc = mffa_store_put(r->output, key, bytes, MFFA_PUT_NEW, err);
+    if (!rc) rc = mffa_store_put_soon(r->output, key, bytes, MFFA_PUT_NEW, err);
     return rc ? rc : mffa_manifest_add(&r->manifest, name, (int64_t)bytes.len, sha256, err);
 }
 
@@ -114,6 +129,7 @@ mffa_code mffa_results_finish(mffa_results *r, mffa_err *err) {
     if (!key) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     r->manifest.created_ms = mffa_wall_ms();
     mffa_code rc = mffa_manifest_write(&r->manifest, &text, err);
+    if (!rc) rc = mffa_store_settle(r->output, err); /* the manifest is the last object */
     return rc ? rc : mffa_store_put(r->output, key, mffa_buf_span(&text), MFFA_PUT_NEW, err);
 }
 
@@ -121,5 +137,6 @@ mffa_code mffa_results_discard(mffa_results *r, mffa_err *err) {
     MFFA_AUTO(mffa_buf_done) mffa_buf under = {0};
     mffa_buf_putf(&under, "%s/", r->folder);
     mffa_code rc = mffa_buf_check(&under, err);
+    (void)!mffa_store_settle(r->output, NULL); /* nothing arrives behind the deletion */
     return rc ? rc : mffa_store_delete_all(r->output, mffa_buf_text(&under), err);
 }

@@ -66,6 +66,10 @@ mffa_code mffa_hmac_sha256(mffa_span key, mffa_span text, unsigned char out[MFFA
 
 static int hex_digit(char c) { return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : -1; }
 
+void mffa_base64(mffa_span bytes, char *out) {
+    EVP_EncodeBlock((unsigned char *)out, (const unsigned char *)bytes.ptr, (int)bytes.len);
+}
+
 mffa_code mffa_sha256_base64(const char hex[MFFA_SHA256_HEX], char out[MFFA_SHA256_BASE64], mffa_err *err) {
     unsigned char bytes[MFFA_SHA256_BYTES];
     for (size_t i = 0; i < sizeof bytes; i++) {
@@ -73,7 +77,7 @@ mffa_code mffa_sha256_base64(const char hex[MFFA_SHA256_HEX], char out[MFFA_SHA2
         if (low < 0) return mffa_fail(err, MFFA_EINVAL, "\"%.64s\" is not a SHA-256 in hex", hex);
         bytes[i] = (unsigned char)(high << 4 | low);
     }
-    EVP_EncodeBlock((unsigned char *)out, bytes, sizeof bytes);
+    mffa_base64((mffa_span){(const char *)bytes, sizeof bytes}, out);
     return MFFA_OK;
 }
 

@@ -20,6 +20,9 @@ MFFA_MUST_USE mffa_code mffa_sha256_file(const char *path, char out[MFFA_SHA256_
 enum { MFFA_SHA256_BYTES = 32 };
 MFFA_MUST_USE mffa_code mffa_hmac_sha256(mffa_span key, mffa_span text, unsigned char out[MFFA_SHA256_BYTES], mffa_err *err);
 
+/* out: 4 characters for each 3 bytes or less, and NUL. */
+void mffa_base64(mffa_span bytes, char *out);
+
 /* S3 knows a body's hash in base64. MD5 guards against accidents only; MFFA_EUNSUPPORTED where the system forbids it. */
 enum { MFFA_SHA256_BASE64 = 45, MFFA_MD5_BASE64 = 25 }; /* with NUL */
 MFFA_MUST_USE mffa_code mffa_sha256_base64(const char hex[MFFA_SHA256_HEX], char out[MFFA_SHA256_BASE64], mffa_err *err);

@@ -56,6 +56,29 @@ static mffa_code fetch(mffa_store *from, mffa_store *target, const mffa_manifest
     return rc ? rc : mffa_store_put_file(target, o->key, path, MFFA_PUT_REPLACE, err);
 }
 
+/* Several at a time, in the versions that are there now. */
+typedef struct listing {
+    mffa_object *items;
+    size_t count;
+} listing;
+
+static mffa_code note(void *ctx, const mffa_object *o, mffa_err *err) {
+    listing *l = ctx;
+    mffa_object *more = reallocarray(l->items, l->count + 1, sizeof *more);
+    if (more) l->items = more, more[l->count++] = (mffa_object){strdup(o->key), o->bytes, strdup(o->etag)};
+    return more && more[l->count - 1].key && more[l->count - 1].etag ? MFFA_OK : mffa_fail(err, MFFA_ENOMEM, "out of memory");
+}
+
+static mffa_code expect_all(mffa_store *from, mffa_err *err) {
+    listing l = {0};
+    mffa_code rc = mffa_store_list(from, "", note, &l, err);
+    if (rc == MFFA_EDENIED) rc = MFFA_OK; /* whoever may get and not list gets one after the other */
+    if (!rc) rc = mffa_store_expect(from, l.items, l.count, err);
+    for (size_t i = 0; i < l.count; i++) free((void *)(uintptr_t)l.items[i].key), free((void *)(uintptr_t)l.items[i].etag);
+    free(l.items);
+    return rc;
+}
+
 static mffa_code fetch_all(mffa_store *from, mffa_store *target, const mffa_manifest *m, int64_t *kept, int64_t *bytes, mffa_err *err) {
     mffa_progress_line line;
     mffa_code rc = MFFA_OK;
@@ -116,6 +139,7 @@ mffa_code mffa_command_get(const mffa_command *c, mffa_err *err) {
     mffa_code rc = open_run(c, c->words[0], &from, err);
     if (!rc) rc = mffa_manifest_read(from, "", &m, err);
     if (!rc) rc = mffa_command_folder(c->words[1], &target, err);
+    if (!rc) rc = expect_all(from, err);
     if (!rc) rc = fetch_all(from, target, &m, &kept, &bytes, err);
     if (!rc) rc = mffa_manifest_write(&m, &text, err);
     if (!rc) rc = mffa_store_put(target, MFFA_MANIFEST_KEY, mffa_buf_span(&text), MFFA_PUT_REPLACE, err);

@@ -23,9 +23,11 @@ static mffa_code put_all(mffa_store *from, mffa_store *target, const keys *k, mf
     for (size_t at = 0; !rc && at < k->text.len; at += strlen(k->text.ptr + at) + 1) {
         MFFA_AUTO(mffa_free_p) char *path = NULL;
         rc = mffa_store_local(from, k->text.ptr + at, &path, err);
-        if (!rc) rc = mffa_store_put_file(target, k->text.ptr + at, path, MFFA_PUT_REPLACE, err);
+        if (!rc) rc = mffa_store_put_file_soon(target, k->text.ptr + at, path, MFFA_PUT_REPLACE, err);
         if (!rc) mffa_progress_line_show(&line, "objects", ++done, k->count);
     }
+    mffa_code settled = mffa_store_settle(target, rc ? NULL : err);
+    if (!rc) rc = settled;
     mffa_progress_line_end(&line, !rc);
     return rc;
 }

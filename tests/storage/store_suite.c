@@ -1,6 +1,7 @@
 #include "tests/storage/store_suite.h"
 
 #include <pthread.h>
+#include <unistd.h>
 #include "storage/store.h"
 #include "tests/support/test.h"
 
@@ -236,6 +237,96 @@ static void of_many_that_put_new_at_once_exactly_one_wins(void **state) {
     }
 }
 
+/* ---- many ---- */
+
+enum { MANY = 40 };
+
+static void name_and_text(int i, char key[32], char text[32]) {
+    snprintf(key, 32, "many/%d/%02d", i % 3, i);
+    snprintf(text, 32, "text %d", i * i);
+}
+
+static void put_many(mffa_store *s) {
+    mffa_err err = {0};
+    for (int i = 0; i < MANY; i++) {
+        char key[32], text[32];
+        name_and_text(i, key, text);
+        assert_ok(mffa_store_put_soon(s, key, mffa_span_of(text), MFFA_PUT_NEW, &err));
+    }
+    assert_ok(mffa_store_settle(s, &err));
+}
+
+static void what_was_put_without_waiting_is_there_once_it_is_settled(void **state) {
+    mffa_store *s = *state;
+    mffa_err err = {0};
+    char path[] = "/tmp/mffa-suite-soon-XXXXXX";
+    int fd = mkstemp(path);
+    assert_true(fd >= 0 && write(fd, "of a file", 9) == 9);
+    close(fd);
+    put_many(s);
+    assert_ok(mffa_store_put_file_soon(s, "many/file", path, MFFA_PUT_NEW, &err));
+    assert_ok(mffa_store_settle(s, &err));
+    for (int i = 0; i < MANY; i++) {
+        char key[32], text[32];
+        name_and_text(i, key, text);
+        assert_text(s, key, text);
+    }
+    assert_text(s, "many/file", "of a file");
+    mffa_code rc = mffa_store_put_soon(s, "many/file", mffa_span_of("again"), MFFA_PUT_NEW, &err); /* taken: said now or at the end */
+    if (!rc) rc = mffa_store_settle(s, &err);
+    assert_int_equal(rc, MFFA_EEXISTS);
+    assert_non_null(strstr(err.msg, "/many/file"));
+    assert_ok(mffa_store_settle(s, &err)); /* once */
+    assert_ok(mffa_store_put_soon(s, "many/file", mffa_span_of("replaced"), MFFA_PUT_REPLACE, &err));
+    assert_ok(mffa_store_settle(s, &err));
+    assert_text(s, "many/file", "replaced");
+    unlink(path);
+    assert_ok(mffa_store_delete_all(s, "many/", &err));
+}
+
+typedef struct noted {
+    mffa_object objects[MANY + 1];
+    size_t count;
+} noted;
+
+static mffa_code note(void *ctx, const mffa_object *o, mffa_err *err) {
+    noted *n = ctx;
+    (void)err;
+    assert_true(n->count < MFFA_COUNT(n->objects));
+    n->objects[n->count++] = (mffa_object){strdup(o->key), o->bytes, strdup(o->etag)};
+    return MFFA_OK;
+}
+
+static void what_is_expected_is_read_in_any_order(void **state) {
+    mffa_store *s = *state;
+    mffa_err err = {0};
+    noted n = {0};
+    put_many(s);
+    assert_ok(mffa_store_list(s, "many/", note, &n, &err));
+    assert_int_equal(n.count, MANY);
+    assert_ok(mffa_store_expect(s, n.objects, n.count, &err));
+    put_text(s, n.objects[MANY - 1].key, "changed since");
+    put_text(s, "many/other", "not expected");
+    for (int step = 0; step < 2 * MANY; step++) { /* forwards, then back and forth */
+        char key[32], text[32];
+        int i = step < MANY ? step : step * 7 % MANY;
+        name_and_text(i, key, text);
+        assert_text(s, key, strcmp(key, n.objects[MANY - 1].key) == 0 ? "changed since" : text);
+    }
+    assert_text(s, "many/other", "not expected");
+    MFFA_AUTO(mffa_buf_done) mffa_buf got = {0};
+    assert_int_equal(mffa_store_get(s, n.objects[1].key, 3, &got, &err), MFFA_EINVAL);
+    assert_int_equal(got.len, 0);
+    MFFA_AUTO(mffa_free_p) char *path = NULL;
+    assert_ok(mffa_store_local(s, n.objects[1].key, &path, &err));
+    assert_ok(mffa_buf_read_file(&got, path, 100, &err));
+    assert_int_equal(got.len, n.objects[1].bytes);
+    assert_ok(mffa_store_expect(s, n.objects, 0, &err));
+    assert_text(s, "many/other", "not expected");
+    for (size_t i = 0; i < n.count; i++) free((char *)(uintptr_t)n.objects[i].key), free((char *)(uintptr_t)n.objects[i].etag);
+    assert_ok(mffa_store_delete_all(s, "many/", &err));
+}
+
 int store_suite_run(const char *url) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test_setup_teardown(what_was_put_is_got_back_byte_for_byte, open_store, close_store),
@@ -247,6 +338,8 @@ int store_suite_run(const char *url) {
         cmocka_unit_test_setup_teardown(a_listing_ends_at_the_first_failure_of_the_callback, open_store, close_store),
         cmocka_unit_test_setup_teardown(keys_that_escape_are_refused_by_every_call, open_store, close_store),
         cmocka_unit_test_setup_teardown(a_file_of_many_pieces_is_put_and_read_through_a_local_path, open_store, close_store),
+        cmocka_unit_test_setup_teardown(what_was_put_without_waiting_is_there_once_it_is_settled, open_store, close_store),
+        cmocka_unit_test_setup_teardown(what_is_expected_is_read_in_any_order, open_store, close_store),
         cmocka_unit_test_setup_teardown(of_many_that_put_new_at_once_exactly_one_wins, open_store, close_store),
     };
     suite_url = url;

@@ -322,7 +322,8 @@ static void credentials_that_end_in_the_middle_of_an_upload_are_renewed(void **s
     SCRIPT({"200 OK", NULL, GRANT("POD1", "t1", FAR)},
            {"200 OK", NULL, "<InitiateMultipartUploadResult><UploadId>u1</UploadId></InitiateMultipartUploadResult>"},
            {"200 OK", "ETag: \"p1\"\r\n", NULL}, ENDED, {"200 OK", NULL, GRANT("POD2", "t2", FAR)}, {"200 OK", "ETag: \"p2\"\r\n", NULL},
-           {"200 OK", NULL, "<CompleteMultipartUploadResult><ETag>\"all\"</ETag></CompleteMultipartUploadResult>"});
+           {"200 OK", NULL, "<CompleteMultipartUploadResult><ETag>\"all\"</ETag></CompleteMultipartUploadResult>"},
+           {"200 OK", "x-amz-meta-mffa-put: {mark}\r\n", NULL});
     enum { BYTES = (5 << 20) + 7 };
     mffa_err err = {0};
     MFFA_AUTO(mffa_free_p) char *bytes = calloc(1, BYTES);
@@ -335,7 +336,7 @@ static void credentials_that_end_in_the_middle_of_an_upload_are_renewed(void **s
     assert_non_null(strstr(mffa_script_request(5), "PUT /plant/dir/big?partNumber=2&uploadId=u1 "));
     assert_non_null(strstr(mffa_script_request(5), "Credential=POD2/"));
     assert_non_null(strstr(mffa_script_request(5), "x-amz-security-token: t2"));
-    finish(7);
+    finish(8);
 }
 
 static void credentials_that_end_twice_are_an_error(void **state) {

@@ -168,6 +168,51 @@ static void a_size_beyond_the_limit_is_refused_before_it_is_read(void **state) {
     finish(s, 2);
 }
 
+/* ---- checksums ---- */
+
+#define SUM(kind, text) "Content-Range: bytes 0-4/5\r\nETag: \"v1\"\r\nx-amz-checksum-" kind ": " text "\r\n"
+#define NVME SUM("crc64nvme", "M3eFcAZSQlc=")
+
+static void a_damaged_body_of_the_right_length_is_fetched_again(void **state) {
+    (void)state;
+    SCRIPT({"206 Partial Content", NVME, "hellp"}, {"206 Partial Content", NVME, "hello"},
+           {"206 Partial Content", SUM("crc32c", "mnG7TA=="), "hallo"}, {"206 Partial Content", SUM("crc32c", "mnG7TA=="), "hello"},
+           {"206 Partial Content", SUM("crc32", "NhCmhg=="), "jello"}, {"206 Partial Content", SUM("crc32", "NhCmhg=="), "hello"},
+           {"206 Partial Content", SUM("sha256", "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="), "Hello"},
+           {"206 Partial Content", SUM("sha256", "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ="), "hello"});
+    (void)err;
+    for (int i = 0; i < 4; i++) assert_gets(s, "x", "hello");
+    assert_non_null(strstr(mffa_script_request(0), "x-amz-checksum-mode: ENABLED\r\n"));
+    assert_non_null(strstr(strstr(mffa_script_request(0), "SignedHeaders="), ";x-amz-checksum-mode;"));
+    finish(s, 8);
+}
+
+static void an_object_that_lies_damaged_is_never_believed(void **state) {
+    (void)state;
+    static const mffa_step steps[] = {{"206 Partial Content", NVME, "hellp"}, {"206 Partial Content", NVME, "hellp"},
+                                      {"206 Partial Content", NVME, "hellp"}, {"206 Partial Content", NVME, "hellp"},
+                                      {"206 Partial Content", NVME, "hellp"}, {"206 Partial Content", NVME, "hellp"},
+                                      {"206 Partial Content", NVME, "hellp"}, {"206 Partial Content", NVME, "hellp"},
+                                      {"206 Partial Content", NVME, "hellp"}, {"206 Partial Content", NVME, "hellp"}};
+    mffa_store *s = scripted(steps, MFFA_COUNT(steps), "1000");
+    assert_get_fails(s, MFFA_EIO, "\"s3://plant/dir/x\": what came does not match the server's checksum, crc64nvme M3eFcAZSQlc=: "
+                                  "damaged on its way, or there");
+    assert_true(mffa_code_retryable(MFFA_EIO));
+    mffa_store_close(s);
+    mffa_script_stop();
+}
+
+static void checksums_of_something_else_are_not_held_against_the_content(void **state) {
+    (void)state;
+    SCRIPT({"206 Partial Content", SUM("sha256", "LPJNul+wow4m6DsqxbninhsWHlwfp0JecwQzYpOLmCQ=-2"), "hello"},
+           {"206 Partial Content", SUM("crc32", "AAAAAA==") "x-amz-checksum-type: COMPOSITE\r\n", "hello"},
+           {"206 Partial Content", SUM("xxhash3", "AAAAAA=="), "hello"},
+           {"200 OK", "ETag: \"v1\"\r\nx-amz-checksum-crc64nvme: M3eFcAZSQlc=\r\n", "hello"});
+    (void)err;
+    for (int i = 0; i < 4; i++) assert_gets(s, "x", "hello");
+    finish(s, 4);
+}
+
 static void ranges_that_were_not_asked_for_are_refused(void **state) {
     (void)state;
     SCRIPT({"206 Partial Content", RANGE("7-11/100"), "hello"}, {"206 Partial Content", RANGE("0-4"), "hello"},
@@ -187,16 +232,18 @@ static char *part_of_x(void) {
     return text;
 }
 
+#define HEAD_OF_X(sum) {"200 OK", "ETag: \"v1\"\r\n" sum, NULL, 5242882}
+
 static mffa_code get_two_parts(const mffa_step *second, mffa_err *err) {
     char *first = part_of_x();
-    const mffa_step steps[] = {{"206 Partial Content", RANGE("0-5242879/5242882"), first}, *second};
+    const mffa_step steps[] = {{"206 Partial Content", RANGE("0-5242879/5242882"), first}, HEAD_OF_X(""), *second};
     MFFA_AUTO(mffa_buf_done) mffa_buf got = {0};
-    mffa_store *s = scripted(steps, 2, "20000");
+    mffa_store *s = scripted(steps, 3, "20000");
     mffa_code rc = mffa_store_get(s, "x", 2 * PART, &got, err);
     if (!rc) assert_int_equal(got.len, PART + 2);
-    assert_non_null(strstr(mffa_script_request(1), "Range: bytes=5242880-5242881\r\n"));
-    assert_non_null(strstr(mffa_script_request(1), "If-Match: \"v1\"\r\n"));
-    finish(s, 2);
+    assert_non_null(strstr(mffa_script_request(2), "Range: bytes=5242880-5242881\r\n"));
+    assert_non_null(strstr(mffa_script_request(2), "If-Match: \"v1\"\r\n"));
+    finish(s, 3);
     free(first);
     return rc;
 }
@@ -219,6 +266,34 @@ static void an_object_that_changes_between_its_parts_fails_clearly(void **state)
     assert_non_null(strstr(err.msg, "a range that was not asked for"));
 }
 
+static void parts_are_held_against_the_whole_objects_checksum(void **state) {
+    (void)state;
+    char *first = part_of_x();
+    const mffa_step part1 = {"206 Partial Content", RANGE("0-5242879/5242882"), first};
+    const mffa_step good = {"206 Partial Content", RANGE("5242880-5242881/5242882"), "yz"};
+    const mffa_step bad = {"206 Partial Content", RANGE("5242880-5242881/5242882"), "yy"};
+    const mffa_step heads[] = {HEAD_OF_X("x-amz-checksum-crc64nvme: Ff1/HpK+OqI=\r\n"), HEAD_OF_X("x-amz-checksum-crc32c: fO96ig==\r\n"),
+                               HEAD_OF_X("x-amz-checksum-crc32: H7I8Og==\r\nx-amz-checksum-type: FULL_OBJECT\r\n")};
+    for (size_t i = 0; i < MFFA_COUNT(heads); i++) {
+        const mffa_step steps[] = {part1, heads[i], bad, part1, heads[i], good};
+        MFFA_AUTO(mffa_buf_done) mffa_buf got = {0};
+        mffa_err err = {0};
+        mffa_store *s = scripted(steps, MFFA_COUNT(steps), "20000");
+        assert_ok(mffa_store_get(s, "x", 2 * PART, &got, &err)); /* all of it again, and right this time */
+        assert_memory_equal(got.ptr + PART, "yz", 3);
+        finish(s, 6);
+    }
+    const mffa_step always[] = {part1, heads[0], bad, part1, heads[0], bad, part1, heads[0], bad};
+    MFFA_AUTO(mffa_buf_done) mffa_buf got = {0};
+    mffa_err err = {0};
+    mffa_store *s = scripted(always, MFFA_COUNT(always), "20000");
+    assert_int_equal(mffa_store_get(s, "x", 2 * PART, &got, &err), MFFA_EIO);
+    assert_string_equal(err.msg, "\"s3://plant/dir/x\": what came does not match the server's checksum, crc64nvme Ff1/HpK+OqI=: "
+                                 "damaged on its way, or there");
+    finish(s, 9);
+    free(first);
+}
+
 static mffa_code put_two_parts(const mffa_step *steps, size_t count, int requests, mffa_put how, mffa_err *err) {
     char path[] = "/tmp/mffa-faults-file-XXXXXX";
     int fd = mkstemp(path);
@@ -236,12 +311,13 @@ static mffa_code put_two_parts(const mffa_step *steps, size_t count, int request
 #define CREATED {"200 OK", NULL, "<InitiateMultipartUploadResult><UploadId>u/1+</UploadId></InitiateMultipartUploadResult>"}
 #define STORED(etag) {"200 OK", "ETag: \"" etag "\"\r\n", NULL}
 #define COMPLETED {"200 OK", NULL, "<CompleteMultipartUploadResult><ETag>e</ETag></CompleteMultipartUploadResult>"}
+#define OURS {"200 OK", "x-amz-meta-mffa-put: {mark}\r\n", NULL}
 
 static void an_error_in_the_clothes_of_a_success_is_an_error(void **state) {
     (void)state;
     mffa_err err = {0};
-    const mffa_step later_fine[] = {CREATED, STORED("a"), STORED("b"), {"200 OK", NULL, ERROR_BODY("InternalError")}, COMPLETED};
-    assert_ok(put_two_parts(later_fine, 5, 5, MFFA_PUT_REPLACE, &err));
+    const mffa_step later_fine[] = {CREATED, STORED("a"), STORED("b"), {"200 OK", NULL, ERROR_BODY("InternalError")}, COMPLETED, OURS};
+    assert_ok(put_two_parts(later_fine, 6, 6, MFFA_PUT_REPLACE, &err));
     assert_non_null(strstr(mffa_script_request(1), "PUT /plant/dir/x?partNumber=1&uploadId=u%2F1%2B HTTP/1.1"));
     mffa_script_stop();
     const mffa_step bad[] = {CREATED, STORED("a"), STORED("b"), {"200 OK", NULL, ERROR_BODY("AccessDenied")},
@@ -274,6 +350,42 @@ static void a_completion_whose_answer_was_lost_is_recognised(void **state) {
                                   {"204 No Content", NULL, NULL}};
     assert_int_equal(put_two_parts(not_ours, 8, 8, MFFA_PUT_NEW, &err), MFFA_ENOTFOUND);
     assert_non_null(strstr(err.msg, "NoSuchUpload"));
+    mffa_script_stop();
+}
+
+static void a_checksum_goes_with_every_part_and_the_whole(void **state) {
+    (void)state;
+    mffa_err err = {0};
+    const mffa_step steps[] = {CREATED, STORED("a"), STORED("b"), COMPLETED, OURS};
+    setenv("MFFA_S3_CHECKSUM", "crc64nvme", 1);
+    assert_ok(put_two_parts(steps, 5, 5, MFFA_PUT_REPLACE, &err));
+    assert_non_null(strstr(mffa_script_request(0), "x-amz-checksum-algorithm: CRC64NVME\r\nx-amz-checksum-type: FULL_OBJECT\r\n"));
+    assert_non_null(strstr(mffa_script_request(1), "x-amz-checksum-crc64nvme: vqf3hRLTlJw=\r\n"));
+    assert_non_null(strstr(mffa_script_request(2), "x-amz-checksum-crc64nvme: 1dpQR+/shyg=\r\n"));
+    assert_non_null(strstr(mffa_script_request(3), "x-amz-checksum-crc64nvme: WJaSZb5eunI=\r\nx-amz-checksum-type: FULL_OBJECT\r\n"));
+    assert_non_null(strstr(mffa_script_body(3), "<ChecksumCRC64NVME>1dpQR+/shyg=</ChecksumCRC64NVME></Part>"));
+    mffa_script_stop();
+    setenv("MFFA_S3_CHECKSUM", "sha256", 1);
+    assert_ok(put_two_parts(steps, 5, 5, MFFA_PUT_REPLACE, &err));
+    unsetenv("MFFA_S3_CHECKSUM");
+    assert_non_null(strstr(mffa_script_request(0), "x-amz-checksum-algorithm: SHA256\r\n"));
+    assert_non_null(strstr(mffa_script_request(2), "x-amz-checksum-sha256: bjQLnP+zepicpUTmu3gKLHiQHT+zNzh2hRGjBhevoB0=\r\n"));
+    assert_non_null(strstr(mffa_script_body(3), "<ChecksumSHA256>bjQLnP+zepicpUTmu3gKLHiQHT+zNzh2hRGjBhevoB0=</ChecksumSHA256></Part>"));
+    mffa_script_stop();
+}
+
+static void an_acknowledged_object_that_is_not_there_is_sent_again(void **state) {
+    (void)state;
+    mffa_err err = {0};
+    const mffa_step absent = {"404 Not Found", NULL, NULL}, other = {"200 OK", "x-amz-meta-mffa-put: other\r\n", NULL};
+    const mffa_step ended = {"204 No Content", NULL, NULL};
+    const mffa_step again[] = {CREATED, STORED("a"), STORED("b"), COMPLETED, absent, ended, CREATED, STORED("a"), STORED("b"), COMPLETED, OURS};
+    assert_ok(put_two_parts(again, 11, 11, MFFA_PUT_REPLACE, &err));
+    mffa_script_stop();
+    const mffa_step never[] = {CREATED, STORED("a"), STORED("b"), COMPLETED, other, ended,
+                               CREATED, STORED("a"), STORED("b"), COMPLETED, absent, ended};
+    assert_int_equal(put_two_parts(never, 12, 12, MFFA_PUT_REPLACE, &err), MFFA_EIO);
+    assert_string_equal(err.msg, "\"s3://plant/dir/x\": the server acknowledges the upload, but the object is not there");
     mffa_script_stop();
 }
 
@@ -408,11 +520,17 @@ int main(void) {
         cmocka_unit_test(a_clock_that_is_off_is_repaired_from_the_servers),
         cmocka_unit_test(silence_and_drops_end_at_their_limits),
         cmocka_unit_test(a_size_beyond_the_limit_is_refused_before_it_is_read),
+        cmocka_unit_test(a_damaged_body_of_the_right_length_is_fetched_again),
+        cmocka_unit_test(an_object_that_lies_damaged_is_never_believed),
+        cmocka_unit_test(checksums_of_something_else_are_not_held_against_the_content),
         cmocka_unit_test(ranges_that_were_not_asked_for_are_refused),
         cmocka_unit_test(an_object_that_changes_between_its_parts_fails_clearly),
+        cmocka_unit_test(parts_are_held_against_the_whole_objects_checksum),
         cmocka_unit_test(an_error_in_the_clothes_of_a_success_is_an_error),
         cmocka_unit_test(a_part_that_fails_for_good_ends_the_upload),
         cmocka_unit_test(a_completion_whose_answer_was_lost_is_recognised),
+        cmocka_unit_test(a_checksum_goes_with_every_part_and_the_whole),
+        cmocka_unit_test(an_acknowledged_object_that_is_not_there_is_sent_again),
         cmocka_unit_test(a_taken_key_and_a_conflict_are_told_apart),
         cmocka_unit_test(a_put_whose_answer_was_lost_is_recognised),
         cmocka_unit_test(a_server_that_ignores_the_condition_is_named),

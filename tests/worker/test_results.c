@@ -1,6 +1,7 @@
 /* Run folders and their manifests, on a store of files. */
 #include "worker/results.h"
 
+#include <unistd.h>
 #include "tests/support/test.h"
 
 static char folder[] = "/tmp/mffa-results-XXXXXX";
@@ -68,6 +69,32 @@ static void earlier_runs_of_the_job_are_removed_and_nothing_else(void **state) {
     assert_true(is_there("evaluate-k4-3/run-1-other/x"));
 }
 
+static void put_draft(const char *key) {
+    char command[256];
+    snprintf(command, sizeof command, "mkdir -p $(dirname '%s/%s') && touch '%s/%s'", folder, key, folder, key);
+    assert_int_equal(system(command), 0);
+}
+
+static bool is_file(const char *key) {
+    char path[160];
+    snprintf(path, sizeof path, "%s/%s", folder, key);
+    return access(path, F_OK) == 0;
+}
+
+static void what_killed_runs_had_begun_to_write_is_removed(void **state) {
+    (void)state;
+    mffa_err err = {0};
+    MFFA_AUTO(mffa_results_close_p) mffa_results *r = NULL;
+    const char *dead[] = {"fit-k4-6/run-1-old/.mffa-tmp-a", "fit-k4-6/run-2-old/deep/.mffa-tmp-b", "fit-k4-6/checkpoint/.mffa-tmp-c"};
+    const char *kept[] = {"fit-k4-6/run-9-newer/.mffa-tmp-d", "fit-k4-66/run-1-other/.mffa-tmp-e", "fit-k4-6/run-9-newer/x"};
+    for (size_t i = 0; i < MFFA_COUNT(dead); i++) put_draft(dead[i]), put_draft(kept[i]);
+    assert_ok(mffa_results_open(store, "fit", "k4-6", 5, "me", &r, &err));
+    for (size_t i = 0; i < MFFA_COUNT(dead); i++) {
+        if (is_file(dead[i])) fail_msg("%s is still there", dead[i]);
+        if (!is_file(kept[i])) fail_msg("%s is gone", kept[i]);
+    }
+}
+
 static void a_discarded_run_leaves_nothing(void **state) {
     (void)state;
     mffa_err err = {0};
@@ -114,6 +141,7 @@ int main(void) {
         cmocka_unit_test(the_manifest_names_every_object_with_size_and_hash),
         cmocka_unit_test(a_published_object_is_never_overwritten),
         cmocka_unit_test(earlier_runs_of_the_job_are_removed_and_nothing_else),
+        cmocka_unit_test(what_killed_runs_had_begun_to_write_is_removed),
         cmocka_unit_test(a_discarded_run_leaves_nothing),
         cmocka_unit_test(an_output_that_cannot_be_written_is_refused_at_once),
         cmocka_unit_test(what_is_no_manifest_is_refused_by_name),
