@@ -39,7 +39,7 @@ class Pod:
         self.path = "/api/v1/namespaces/%s/pods/%s" % (self.space, self.name)
         self.folder = os.path.join(node.folder, self.space, self.name)
         self.ports = {p["name"]: free_port() for p in self.container.get("ports", [])}
-        self.restarts, self.told, self.stop_at, self.start_at, self.process = 0, None, None, 0, None
+        self.restarts, self.told, self.stop_at, self.start_at, self.process, self.was_ready = 0, None, None, 0, None, False
         self.mounts = {}
         folders = {v["name"]: self.volume(v) for v in self.spec.get("volumes", [])}
         for m in self.container.get("volumeMounts", []):
@@ -113,7 +113,8 @@ class Pod:
                 elif time.monotonic() > self.stop_at:
                     self.process.kill()
                 return True
-            self.node.note("%s ended with %s" % (self.name, code))
+            begun = self.was_ready or code != -signal.SIGTERM
+            self.node.note("%s ended with %s" % (self.name, code) if begun else "%s was stopped before it had begun" % self.name)
             self.node.api.call("DELETE", self.path, {"gracePeriodSeconds": 0, "preconditions": {"uid": self.uid}})
             return False
         if self.process is None and self.told is None or code is not None and time.monotonic() > self.start_at:
@@ -123,7 +124,9 @@ class Pod:
             self.restarts += code is not None
             self.start_at = time.monotonic() + RESTART_S
             self.start()
-        self.tell("Running", self.ready(), {"running": {"startedAt": now()}})
+        ready = self.ready()
+        self.was_ready = self.was_ready or ready
+        self.tell("Running", ready, {"running": {"startedAt": now()}})
         return True
 
 

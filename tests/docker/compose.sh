@@ -13,7 +13,7 @@ engine_setup "$engine_dir"
 tmp=$(mktemp -d)
 data=$tmp/data
 mkdir "$data" && chown 10001 "$data" && chmod 755 "$tmp"
-dc() { MFFA_DATA=$data "$compose" --in-pod false -f docker/compose.yaml "$@" </dev/null; }
+dc() { MFFA_DATA=$data "$compose" --in-pod false --profile tools -f docker/compose.yaml "$@" </dev/null; }
 cleanup() {
   local rc=$?
   trap - EXIT
@@ -29,7 +29,7 @@ trap cleanup EXIT
 image_of() { sed -n "/^  $1:/,/image:/s/^ *image: //p" docker/compose.yaml; }
 stand_in() { # NAME, with a Dockerfile on its standard input and a folder as context
   say "$1 cannot be pulled here: one of ours stands in"
-  buildah bud --isolation chroot --pull-never -v "$engine_dir/ca:/run/ca:ro" -t "$1" -f - "$2" >"$engine_dir/build-stand-in.log" 2>&1 ||
+  engine_bud -t "$1" -f - "$2" >"$engine_dir/build-stand-in.log" 2>&1 ||
     { tail -n 20 "$engine_dir/build-stand-in.log"; die "FAIL $1"; }
 }
 here() { podman image exists "$1" || timeout 60 podman pull -q "$1" >/dev/null 2>&1; }

@@ -65,7 +65,7 @@ engine_import_base() { # as the official slim image: no documents, an apt that l
 
 engine_setup() {
   local dir=$1 program missing=''
-  mkdir -p "$dir"
+  mkdir -p "$dir/ca"
   for program in buildah podman runc conmon debootstrap catatonit; do command -v "$program" >/dev/null || missing+=" $program"; done
   if [ -n "$missing" ]; then
     apt-get update -qq
@@ -76,15 +76,30 @@ engine_setup() {
   buildah inspect --type image "$base_image" >/dev/null 2>&1 || engine_import_base "$dir"
 }
 
-# engine_build TARGET TAG: docker/Dockerfile as it is. A machine that reaches package registries through an authority of its own needs
-# that one inside the build: it is mounted, and stays in no layer.
-engine_build() {
-  local target=$1 tag=$2 ca=$engine_dir/ca
+# Why images cannot be built here, in words; nothing where they can.
+engine_wanting() {
+  local dir=$1 need=6 free
+  engine_setup "$dir" >"$dir/setup.log" 2>&1 || { echo "buildah, podman or a base image could not be had: $(tail -n 1 "$dir/setup.log")"; return; }
+  printf 'FROM %s\nRUN true\n' "$base_image" | buildah bud --isolation chroot --pull-never -f - "$dir/ca" >"$dir/setup.log" 2>&1 ||
+    { echo "buildah cannot run a step: $(tail -n 1 "$dir/setup.log")"; return; }
+  [ "$STORAGE_DRIVER" = overlay ] || need=25
+  free=$(($(df --output=avail -k "$dir" | tail -n 1) / 1000000))
+  [ "$free" -ge $need ] || echo "$dir has $free GB free, $need are needed"
+}
+
+# engine_bud ARGUMENTS of docker build. A machine that reaches package registries through an authority of its own needs that one inside the
+# build: it is mounted, and stays in no layer.
+engine_bud() {
+  local ca=$engine_dir/ca
   mkdir -p "$ca/pip"
   cp -L /etc/ssl/certs/ca-certificates.crt "$ca/all.pem"
   printf '[global]\ncert = /run/ca/all.pem\n' >"$ca/pip/pip.conf"
-  buildah bud --layers --isolation chroot --pull-never --format docker -v "$ca:/run/ca:ro" -v "$ca/pip:/root/.config/pip:ro" \
-    --build-arg VERSION="$(sed -n 's/^project(mffa VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)" \
+  buildah bud --layers --isolation chroot --pull-never --format docker -v "$ca:/run/ca:ro" -v "$ca/pip:/root/.config/pip:ro" "$@"
+}
+
+engine_build() { # TARGET TAG: docker/Dockerfile as it is
+  local target=$1 tag=$2
+  engine_bud --build-arg VERSION="$(sed -n 's/^project(mffa VERSION \([0-9.]*\).*/\1/p' CMakeLists.txt)" \
     --build-arg REVISION="$(git rev-parse HEAD 2>/dev/null || echo unknown)" \
     -f docker/Dockerfile --target "$target" -t "$tag" . >"$engine_dir/build-$target.log" 2>&1 ||
     { tail -n 40 "$engine_dir/build-$target.log" >&2; return 1; }

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Builds the images and runs them together as the chart would: numeric user, read-only root, no capabilities; Redis with a password, S3
 # over TLS with an authority of its own, the sample job from end to end, health checks, TERM to PID 1.
-#   images.sh DIR [targets...]      DIR: for the engine's state, kept
+#   images.sh DIR [targets...]      DIR: for the engine's state, kept; targets: scheduler tools worker-cpu. worker-cuda is looked at without a GPU
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 [ "$(id -u)" = 0 ] && [ -e /etc/debian_version ] || { echo "images: skipped, building images needs root on Debian"; exit 77; }
@@ -29,7 +29,10 @@ cleanup() {
   exit $rc
 }
 trap cleanup EXIT
-engine_setup "$engine_dir"
+mkdir -p "$engine_dir"
+why=$(engine_wanting "$engine_dir")
+[ -z "$why" ] || { say "skipped: $why"; exit 77; }
+engine_configure "$engine_dir"
 
 quietly() { "$@" 2> >(grep -v "systemd connection" >&2 || :); } # this engine has no systemd for its timers: healthchecks are run by hand
 image() { echo "localhost/mffa-$1:test"; }
@@ -54,34 +57,56 @@ for target in "${targets[@]}"; do
      --format '{{.Config.Env}}' | grep -iE 'password|secret|token|AWS_'"
 done
 [[ " ${targets[*]} " == *" scheduler "* ]] && expect "scheduler: below 100 MB" [ "$(inspect scheduler '{{.Size}}')" -lt 100000000 ]
+
+free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
+redis_start() {
+  port=$(free_port)
+  password=$(head -c 18 /dev/urandom | base64)
+  mkdir "$tmp/data" "$tmp/secret"
+  printf '%s\n' "$password" >"$tmp/secret/redis-password"
+  chown -R 10001:10001 "$tmp/data" "$tmp/secret" && chmod 755 "$tmp"
+  redis-server --port "$port" --bind 127.0.0.1 --requirepass "$password" --dir "$tmp" --save '' --appendonly yes >"$tmp/redis.log" 2>&1 &
+  redis=$!
+  for _ in {1..100}; do cli ping >/dev/null 2>&1 && break || sleep 0.1; done
+  strict=(--network host --read-only --cap-drop all --security-opt no-new-privileges --pids-limit 256 -v "$tmp/secret:/secret:ro"
+    -e MFFA_REDIS_URL="redis://127.0.0.1:$port" -e MFFA_REDIS_PASSWORD_FILE=/secret/redis-password)
+}
+cli() { REDISCLI_AUTH=$password redis-cli -p "$port" "$@"; }
+healthy() { for _ in {1..60}; do podman healthcheck run "$1" >/dev/null 2>&1 && return; sleep 1; done; return 1; }
+
+# ---- the worker for GPUs, where there is none: everything but the driver is in it ----
+if [[ " ${targets[*]} " == *" worker-cuda "* ]]; then
+  wanting() { # libraries of libraries that are not there, once each
+    podman run --rm --user 0 --entrypoint sh "$(image worker-cuda)" -c \
+      'find /opt/libtorch /usr/local/bin -type f | xargs ldd 2>/dev/null' | awk '/not found/ { print $1 }' | sort -u
+  }
+  missing=$(wanting)
+  expect "worker-cuda: of all libraries' libraries only the driver's is wanting: "$missing [ "$missing" = libcuda.so.1 ]
+  redis_start
+  quietly podman run -d --name "${names[0]}" "${strict[@]}" -e MFFA_LISTEN=":$(free_port)" -e MFFA_DEVICE=cuda:0 "$(image worker-cuda)" >/dev/null
+  says_why() { for _ in {1..60}; do podman logs "${names[0]}" 2>&1 | grep -q 'finds 0 GPUs (no CUDA driver' && return; sleep 1; done; return 1; }
+  expect "worker-cuda: without a GPU it says so" says_why
+  podman logs "${names[0]}" 2>&1 | grep -m 1 'finds 0 GPUs'
+  quietly podman run -d --name "${names[1]}" "${strict[@]}" -e MFFA_LISTEN=":$(free_port)" "$(image worker-cuda)" >/dev/null
+  expect "worker-cuda: device auto takes the CPU, healthy" healthy "${names[1]}"
+fi
 [[ " ${targets[*]} " == *" worker-cpu "* && " ${targets[*]} " == *" tools "* ]] || exit 0
 
 # ---- together ----
-free_port() { python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])'; }
-port=$(free_port) scheduler_port=$(free_port) worker_port=$(free_port)
-password=$(head -c 18 /dev/urandom | base64)
-mkdir "$tmp/data" "$tmp/secret"
-printf '%s\n' "$password" >"$tmp/secret/redis-password"
-chown -R 10001:10001 "$tmp/data" "$tmp/secret" && chmod 755 "$tmp"
-redis-server --port "$port" --bind 127.0.0.1 --requirepass "$password" --dir "$tmp" --save '' --appendonly yes >"$tmp/redis.log" 2>&1 &
-redis=$!
-cli() { REDISCLI_AUTH=$password redis-cli -p "$port" "$@"; }
-for _ in {1..100}; do cli ping >/dev/null 2>&1 && break || sleep 0.1; done
+redis_start
+scheduler_port=$(free_port) worker_port=$(free_port)
 for server in versitygw rgw; do
   S3_TLS=1 S3_BUCKET=plant "tests/support/$server.sh" start "$tmp/$server" && s3=$server && break
 done
 [ -n "$s3" ] || die "FAIL no S3 server starts here: install Go, or radosgw, ceph-mon and ceph-osd"
 . "$tmp/$s3/env"
 
-strict=(--network host --read-only --cap-drop all --security-opt no-new-privileges --pids-limit 256 -v "$tmp/secret:/secret:ro"
-  -e MFFA_REDIS_URL="redis://127.0.0.1:$port" -e MFFA_REDIS_PASSWORD_FILE=/secret/redis-password
-  -v "$S3_CA:/ca.pem:ro" -e AWS_CA_BUNDLE=/ca.pem -e MFFA_S3_ENDPOINT="$S3_ENDPOINT" -e MFFA_S3_REGION="$S3_REGION"
+strict+=(-v "$S3_CA:/ca.pem:ro" -e AWS_CA_BUNDLE=/ca.pem -e MFFA_S3_ENDPOINT="$S3_ENDPOINT" -e MFFA_S3_REGION="$S3_REGION"
   -e AWS_ACCESS_KEY_ID="$S3_OWNER_KEY" -e AWS_SECRET_ACCESS_KEY="$S3_OWNER_SECRET")
 tools() { podman run --rm "${strict[@]}" -v "$tmp/data:/data" "$(image tools)" "$@"; }
 quietly podman run -d --name "${names[0]}" "${strict[@]}" -e MFFA_LISTEN=":$scheduler_port" --memory 64m "$(image scheduler)" >/dev/null
 quietly podman run -d --name "${names[1]}" "${strict[@]}" -e MFFA_LISTEN=":$worker_port" --memory 4g \
   "$(image worker-cpu)" >/dev/null
-healthy() { for _ in {1..60}; do podman healthcheck run "$1" >/dev/null 2>&1 && return; sleep 1; done; return 1; }
 expect "scheduler: healthy" healthy "${names[0]}"
 began=$SECONDS
 expect "worker: healthy" healthy "${names[1]}"
