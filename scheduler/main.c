@@ -148,12 +148,13 @@ static mffa_code begin(scheduler *s, mffa_err *err) {
     mffa_stat_add(MFFA_STAT_LOST_WRITES, NULL, NULL, 0);
     rc = mffa_endpoint_open(c->listen, MFFA_SCHEDULER, NULL, NULL, &s->endpoint, err);
     if (rc) return rc;
-    rc = mffa_queue_open(&(mffa_queue_options){c->redis_url, c->redis_password_file, c->queue}, &s->queue, err);
+    mffa_queue_options o = mffa_queue_options_of(c);
+    rc = mffa_queue_open(&o, &s->queue, err);
     if (rc) return rc;
     MFFA_AUTO(mffa_free_p) char *warning = NULL;
     rc = mffa_queue_check_server(s->queue, &warning, err);
     if (rc) return rc;
-    if (warning) mffa_log(MFFA_WARN, "redis.persistence", mffa_str("warning", warning));
+    if (warning) mffa_log(MFFA_WARN, "redis.risky", mffa_str("warning", warning));
     return prepare(s, err);
 }
 

@@ -4,10 +4,11 @@
 #include <math.h>
 #include <stdio.h>
 #include <string.h>
+#include "core/base/clock.h"
 #include "scheduler/functions.h"
 #include "scheduler/redis.h"
 
-enum { NAME_BYTES = 64, REQUEST_HEX = 32, LOADS_MAX = 8 };
+enum { NAME_BYTES = 64, REQUEST_HEX = 32, LOADS_MAX = 8, CLOCKS_DIFFER_S = 5 };
 
 struct mffa_queue {
     mffa_redis *redis;
@@ -22,13 +23,22 @@ static bool good_name(const char *name) {
     return len > 0 && len <= NAME_BYTES;
 }
 
+mffa_queue_options mffa_queue_options_of(const mffa_config *c) {
+    return (mffa_queue_options){.url = c->redis_url,
+                                .password_file = c->redis_password_file,
+                                .name = c->queue,
+                                .ca_file = c->redis_ca_file,
+                                .cert_file = c->redis_cert_file,
+                                .key_file = c->redis_key_file};
+}
+
 mffa_code mffa_queue_open(const mffa_queue_options *o, mffa_queue **out, mffa_err *err) {
     if (!good_name(o->name)) return mffa_fail(err, MFFA_EINVAL, "queue name \"%s\": expected 1 to %d letters, digits or . _ -", o->name, NAME_BYTES);
     MFFA_AUTO(mffa_queue_close_p) mffa_queue *q = calloc(1, sizeof *q);
     if (!q) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     snprintf(q->key, sizeof q->key, "mffa:{%s}", o->name);
     snprintf(q->wake, sizeof q->wake, "%s:wake:", q->key);
-    mffa_code rc = mffa_redis_open(o->url, o->password_file, &q->redis, err);
+    mffa_code rc = mffa_redis_open(o, &q->redis, err);
     if (!rc) *out = MFFA_TAKE(q);
     return rc;
 }
@@ -73,7 +83,7 @@ static mffa_code replace_library(mffa_queue *q, bool replace, mffa_err *err) {
 mffa_code mffa_queue_load_library(mffa_queue *q, mffa_err *err) {
     MFFA_AUTO(mffa_reply_close_p) mffa_reply *reply = NULL;
     mffa_err e = {0};
-    mffa_code rc = ASK(q, &reply, &e, "FCALL_RO", "mffa_version", "0");
+    mffa_code rc = ASK(q, &reply, &e, "FCALL_RO", "mffa_version", "1", q->key); /* the key leads to the right node of a Cluster */
     if (rc && is_missing(&e)) return replace_library(q, false, err);
     if (rc) return mffa_fail(err, rc, "%s", e.msg);
     return mffa_reply_int(reply, 0) < mffa_functions_version ? replace_library(q, true, err) : MFFA_OK;
@@ -147,7 +157,7 @@ static mffa_code check_eviction(mffa_queue *q, mffa_err *err) {
                      (int)policy.len, (const char *)policy.ptr);
 }
 
-static mffa_code look_at_persistence(mffa_queue *q, char **warning, mffa_err *err) {
+static mffa_code look_at_persistence(mffa_queue *q, mffa_buf *warning, mffa_err *err) {
     MFFA_AUTO(mffa_buf_done) mffa_buf text = {0};
     mffa_code rc = info(q, "persistence", &text, err);
     if (rc || mffa_span_is(info_value(mffa_buf_text(&text), "aof_enabled"), "1")) return rc;
@@ -155,17 +165,34 @@ static mffa_code look_at_persistence(mffa_queue *q, char **warning, mffa_err *er
     mffa_err e = {0};
     bool known = ASK(q, &save, &e, "CONFIG", "GET", "save") == MFFA_OK;
     bool never = known && *mffa_reply_text(mffa_reply_field(save, "save"), "") == '\0';
-    *warning = strdup(never ? "Redis keeps nothing on disk: a restart loses every job; CONFIG SET appendonly yes"
-                            : "Redis writes no append-only file: a crash loses the jobs since its last snapshot; CONFIG SET appendonly yes");
-    return *warning ? MFFA_OK : mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    mffa_buf_puts(warning, never ? "Redis keeps nothing on disk: a restart loses every job; CONFIG SET appendonly yes"
+                                 : "Redis writes no append-only file: a crash loses the jobs since its last snapshot; CONFIG SET appendonly yes");
+    return MFFA_OK;
+}
+
+/* The queue goes by Redis' clock alone, so this one may be off; what else people compare may not. */
+static mffa_code look_at_clock(mffa_queue *q, mffa_buf *warning, mffa_err *err) {
+    MFFA_AUTO(mffa_reply_close_p) mffa_reply *reply = NULL;
+    mffa_code rc = ASK(q, &reply, err, "TIME");
+    if (rc) return rc;
+    int64_t off_s = mffa_wall_ms() / 1000 - mffa_reply_int(mffa_reply_at(reply, 0), 0);
+    if (off_s >= -CLOCKS_DIFFER_S && off_s <= CLOCKS_DIFFER_S) return MFFA_OK;
+    mffa_buf_putf(warning, "%sthis machine's clock is %lld s %s Redis': jobs do not mind, dates in logs and results and S3's signatures do; set it",
+                  warning->len ? "; " : "", (long long)(off_s < 0 ? -off_s : off_s), off_s < 0 ? "behind" : "ahead of");
+    return MFFA_OK;
 }
 
 mffa_code mffa_queue_check_server(mffa_queue *q, char **warning, mffa_err *err) {
+    MFFA_AUTO(mffa_buf_done) mffa_buf text = {0};
     *warning = NULL;
     mffa_code rc = check_version(q, err);
     if (!rc) rc = check_functions(q, err);
     if (!rc) rc = check_eviction(q, err);
-    return rc ? rc : look_at_persistence(q, warning, err);
+    if (!rc) rc = look_at_persistence(q, &text, err);
+    if (!rc) rc = look_at_clock(q, &text, err);
+    if (!rc) rc = mffa_buf_check(&text, err);
+    if (!rc && text.len && !(*warning = strdup(mffa_buf_text(&text)))) rc = mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    return rc;
 }
 
 /* ---- the worker's calls ---- */
@@ -205,6 +232,7 @@ mffa_code mffa_queue_claim(mffa_queue *q, const mffa_worker_info *w, const char 
     put_option(args, &n, "pool", w->pool), put_option(args, &n, "kinds", w->kinds);
     put_option(args, &n, "host", w->host), put_option(args, &n, "device", w->device);
     put_option(args, &n, "version", w->version), put_option(args, &n, "lib", lib);
+    put_option(args, &n, "fresh", w->fresh ? "yes" : NULL);
     MFFA_AUTO(mffa_reply_close_p) mffa_reply *reply = NULL;
     mffa_code rc = mffa_queue_call(q, false, "claim", args, n, &reply, err);
     if (rc) return rc;

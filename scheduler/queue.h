@@ -10,22 +10,25 @@
 
 #include <stdint.h>
 #include "core/base/buf.h"
+#include "core/base/config.h"
 
 typedef struct mffa_queue mffa_queue;
 
 typedef struct mffa_queue_options {
-    const char *url;           /* redis://host:port/db, redis://user:password@host..., unix:///path */
-    const char *password_file; /* NULL: none */
-    const char *name;          /* queue name */
+    const char *url;                          /* redis_address.h */
+    const char *password_file;                /* NULL: none */
+    const char *name;                         /* queue name */
+    const char *ca_file, *cert_file, *key_file; /* rediss://; NULL: the system's authorities, no certificate of ours */
 } mffa_queue_options;
+mffa_queue_options mffa_queue_options_of(const mffa_config *c);
 
-/* Checks address and password file only; the first call connects (5 s to connect, 10 s an answer). */
+/* Checks address, password and certificate files only; the first call connects (5 s to connect, 10 s an answer). */
 MFFA_MUST_USE mffa_code mffa_queue_open(const mffa_queue_options *o, mffa_queue **out, mffa_err *err);
 void mffa_queue_close(mffa_queue *q);
 static inline void mffa_queue_close_p(mffa_queue **q) { mffa_queue_close(*q); }
 
 /* Server fit for jobs? Version >= 7.0, FUNCTION available, maxmemory-policy noeviction (or no maxmemory); each failure is one
- * sentence with the way out. *warning (freed by the caller; NULL: none) for what is allowed but risky (no persistence). */
+ * sentence with the way out. *warning (freed by the caller; NULL: none) for what is allowed but risky (no persistence, clocks that differ). */
 MFFA_MUST_USE mffa_code mffa_queue_check_server(mffa_queue *q, char **warning, mffa_err *err);
 /* Load the function library if it is absent or older; an equal or newer one stays. */
 MFFA_MUST_USE mffa_code mffa_queue_load_library(mffa_queue *q, mffa_err *err);
@@ -61,6 +64,7 @@ const char *mffa_lease_field(const mffa_lease *l, const char *name, const char *
 typedef struct mffa_worker_info {
     const char *id, *pool, *kinds; /* kinds: comma-separated */
     const char *host, *device, *version;
+    bool fresh; /* the first claim of a process: its name may be that of one which was drained */
 } mffa_worker_info;
 
 /* Claim the best job of the pool; *got false when there is none. MFFA_ECANCELLED: a person drained this worker, it should end. request: 32 hex digits from the caller, repeated when the reply

@@ -1,130 +1,41 @@
 #include "scheduler/redis.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <limits.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/time.h>
 #include <hiredis/hiredis.h>
+#include "scheduler/redis_address.h"
+#include "scheduler/redis_tls.h"
 
-enum { CONNECT_MS = 5000, ANSWER_MS = 10000, PASSWORD_BYTES = 4096 };
+enum { CONNECT_MS = 5000, ANSWER_MS = 10000, PASSWORD_BYTES = 4096, HOPS_MAX = 8 };
 
 struct mffa_redis {
     redisContext *ctx; /* NULL: not connected */
-    char *host, *path; /* one of them */
-    char *user, *password;
-    int port, db;
-    int64_t answer_ms; /* what ctx is set to */
+    mffa_redis_address address;
+    mffa_redis_tls *tls;   /* NULL: plain */
+    size_t first;          /* the host that answered last: it is tried first */
+    mffa_redis_node at;    /* whom ctx speaks to, or was to */
+    mffa_redis_node moved; /* a Cluster's node that we were sent to; port 0: none */
+    int64_t answer_ms;     /* what ctx is set to */
 };
-
-/* ---- address ---- */
-
-static int hex_digit(char c) {
-    if (c >= '0' && c <= '9') return c - '0';
-    return isxdigit((unsigned char)c) ? tolower((unsigned char)c) - 'a' + 10 : -1;
-}
-
-/* A copy of len bytes with %XX decoded; NULL when out of memory. */
-static char *decoded(const char *text, size_t len) {
-    char *out = malloc(len + 1), *to = out;
-    if (!out) return NULL;
-    for (size_t i = 0; i < len; i++) {
-        bool escape = text[i] == '%' && i + 2 < len && hex_digit(text[i + 1]) >= 0 && hex_digit(text[i + 2]) >= 0;
-        *to++ = escape ? (char)(hex_digit(text[i + 1]) * 16 + hex_digit(text[i + 2])) : text[i];
-        if (escape) i += 2;
-    }
-    *to = '\0';
-    return out;
-}
-
-static mffa_code parse_number(const char *what, const char *text, size_t len, int max, int *out, mffa_err *err) {
-    int64_t v = 0;
-    bool good = len > 0;
-    for (size_t i = 0; good && i < len; i++) {
-        v = v * 10 + (text[i] - '0');
-        good = isdigit((unsigned char)text[i]) && v <= max;
-    }
-    if (!good) return mffa_fail(err, MFFA_EINVAL, "Redis %s \"%.*s\": expected an integer from 0 to %d", what, (int)len, text, max);
-    *out = (int)v;
-    return MFFA_OK;
-}
-
-static mffa_code parse_login(mffa_redis *r, const char *text, size_t len, mffa_err *err) {
-    const char *colon = memchr(text, ':', len);
-    size_t user = colon ? (size_t)(colon - text) : len;
-    if (user && !(r->user = decoded(text, user))) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
-    if (colon && !(r->password = decoded(colon + 1, len - user - 1))) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
-    return MFFA_OK;
-}
-
-static mffa_code parse_host(mffa_redis *r, const char *text, size_t len, mffa_err *err) {
-    const char *end = text + len, *host_end = end, *port = NULL;
-    if (len && *text == '[') { /* IPv6 */
-        const char *bracket = memchr(text, ']', len);
-        if (!bracket) return mffa_fail(err, MFFA_EINVAL, "Redis host \"%.*s\": expected ] after the IPv6 address", (int)len, text);
-        host_end = bracket;
-        if (bracket + 1 < end && bracket[1] == ':') port = bracket + 2;
-        text++;
-    } else {
-        const char *colon = memchr(text, ':', len);
-        if (colon) host_end = colon, port = colon + 1;
-    }
-    if (host_end == text) return mffa_fail(err, MFFA_EINVAL, "the Redis URL names no host: expected redis://host:port/db");
-    r->port = 6379;
-    r->host = strndup(text, (size_t)(host_end - text));
-    if (!r->host) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
-    return port ? parse_number("port", port, (size_t)(end - port), 65535, &r->port, err) : MFFA_OK;
-}
-
-static mffa_code parse_tcp(mffa_redis *r, const char *rest, mffa_err *err) {
-    size_t len = strcspn(rest, "/");
-    const char *at = memrchr(rest, '@', len);
-    mffa_code rc = at ? parse_login(r, rest, (size_t)(at - rest), err) : MFFA_OK;
-    const char *host = at ? at + 1 : rest;
-    if (!rc) rc = parse_host(r, host, len - (size_t)(host - rest), err);
-    if (!rc && rest[len] && rest[len + 1]) rc = parse_number("database", rest + len + 1, strlen(rest + len + 1), 1 << 20, &r->db, err);
-    return rc;
-}
-
-static mffa_code parse_unix(mffa_redis *r, const char *rest, mffa_err *err) {
-    const char *option = strstr(rest, "?db=");
-    size_t login = strcspn(rest, "/");
-    if (login && rest[login - 1] == '@') { /* unix://user:password@/path */
-        mffa_code rc = parse_login(r, rest, login - 1, err);
-        if (rc) return rc;
-        rest += login;
-    }
-    r->path = decoded(rest, option ? (size_t)(option - rest) : strlen(rest));
-    if (!r->path) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
-    if (*r->path != '/') return mffa_fail(err, MFFA_EINVAL, "the Redis URL's socket path \"%s\" is not absolute: expected unix:///path/to.sock", r->path);
-    return option ? parse_number("database", option + 4, strlen(option + 4), 1 << 20, &r->db, err) : MFFA_OK;
-}
-
-static mffa_code parse_url(mffa_redis *r, const char *url, mffa_err *err) {
-    if (strncmp(url, "redis://", 8) == 0) return parse_tcp(r, url + 8, err);
-    if (strncmp(url, "unix://", 7) == 0) return parse_unix(r, url + 7, err);
-    if (strncmp(url, "rediss://", 9) == 0)
-        return mffa_fail(err, MFFA_EUNSUPPORTED, "this build cannot speak TLS to Redis: use redis:// through a TLS tunnel, or unix://");
-    return mffa_fail(err, MFFA_EINVAL, "the Redis URL starts with \"%.*s\": expected redis://host:port/db or unix:///path/to.sock",
-                     (int)strcspn(url, ":/@"), url);
-}
 
 static mffa_code read_password(mffa_redis *r, const char *path, mffa_err *err) {
     MFFA_AUTO(mffa_buf_done) mffa_buf text = {0};
     mffa_code rc = mffa_buf_read_file(&text, path, PASSWORD_BYTES, err);
     if (rc) return mffa_wrap(err, rc, "password file");
-    free(r->password);
-    r->password = strndup(mffa_buf_text(&text), strcspn(mffa_buf_text(&text), "\r\n"));
+    free(r->address.password);
+    r->address.password = strndup(mffa_buf_text(&text), strcspn(mffa_buf_text(&text), "\r\n"));
     if (text.ptr) explicit_bzero(text.ptr, text.len);
-    return r->password ? MFFA_OK : mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    return r->address.password ? MFFA_OK : mffa_fail(err, MFFA_ENOMEM, "out of memory");
 }
 
-mffa_code mffa_redis_open(const char *url, const char *password_file, mffa_redis **out, mffa_err *err) {
+mffa_code mffa_redis_open(const mffa_queue_options *o, mffa_redis **out, mffa_err *err) {
     MFFA_AUTO(mffa_redis_close_p) mffa_redis *r = calloc(1, sizeof *r);
     if (!r) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
-    mffa_code rc = parse_url(r, url, err);
-    if (!rc && password_file) rc = read_password(r, password_file, err);
+    mffa_code rc = mffa_redis_address_parse(o->url, &r->address, err);
+    if (!rc && o->password_file) rc = read_password(r, o->password_file, err);
+    if (!rc && r->address.tls) rc = mffa_redis_tls_open(o->ca_file, o->cert_file, o->key_file, &r->tls, err);
     if (!rc) *out = MFFA_TAKE(r);
     return rc;
 }
@@ -137,16 +48,16 @@ static void disconnect(mffa_redis *r) {
 void mffa_redis_close(mffa_redis *r) {
     if (!r) return;
     if (r->ctx) disconnect(r);
-    if (r->password) explicit_bzero(r->password, strlen(r->password));
-    free(r->host), free(r->path), free(r->user), free(r->password);
+    mffa_redis_tls_close(r->tls);
+    mffa_redis_address_done(&r->address);
     free(r);
 }
 
 /* ---- errors ---- */
 
 static mffa_code where(const mffa_redis *r, mffa_code code, const char *what, const char *why, mffa_err *err) {
-    if (r->path) return mffa_fail(err, code, "%s Redis at \"%s\": %s", what, r->path, why);
-    return mffa_fail(err, code, "%s Redis at \"%s:%d\": %s", what, r->host, r->port, why);
+    if (r->address.path) return mffa_fail(err, code, "%s Redis at \"%s\": %s", what, r->address.path, why);
+    return mffa_fail(err, code, "%s Redis at \"%s:%d\": %s", what, r->at.host, r->at.port, why);
 }
 
 static mffa_code code_of(const char *answer) {
@@ -193,46 +104,144 @@ static mffa_code greet(mffa_redis *r, const char *first, const char *second, con
 }
 
 static mffa_code log_in(mffa_redis *r, mffa_err *err) {
+    const mffa_redis_address *a = &r->address;
     mffa_code rc = MFFA_OK;
-    if (r->password && r->user) rc = greet(r, "AUTH", r->user, r->password, err);
-    else if (r->password) rc = greet(r, "AUTH", r->password, NULL, err);
-    if (rc && rc != MFFA_EIO) return where(r, MFFA_EDENIED, "cannot log in to", "user name or password is wrong", err);
-    char db[16];
-    snprintf(db, sizeof db, "%d", r->db);
-    if (!rc && r->db) rc = greet(r, "SELECT", db, NULL, err);
+    if (a->password && a->user) rc = greet(r, "AUTH", a->user, a->password, err);
+    else if (a->password) rc = greet(r, "AUTH", a->password, NULL, err);
+    return rc && rc != MFFA_EIO ? where(r, MFFA_EDENIED, "cannot log in to", "user name or password is wrong", err) : rc;
+}
+
+static mffa_code set_up_socket(mffa_redis *r, mffa_err *err) {
+    mffa_err why = {0};
+    if (r->ctx->err) return where(r, MFFA_EIO, "could not connect to", r->ctx->errstr, err);
+    mffa_code rc = r->tls ? mffa_redis_tls_start(r->tls, r->ctx, r->at.host, &why) : MFFA_OK;
+    if (rc) return where(r, rc, "could not connect to", why.msg, err);
+    r->answer_ms = ANSWER_MS;
+    if (redisSetTimeout(r->ctx, timeval_of(ANSWER_MS))) return where(r, MFFA_EIO, "could not set time-outs for", strerror(errno), err);
+    if (!r->address.path && redisEnableKeepAlive(r->ctx)) return where(r, MFFA_EIO, "could not set keep-alive for", r->ctx->errstr, err);
+    return MFFA_OK;
+}
+
+/* node NULL: the socket. Nobody is logged in yet. */
+static mffa_code reach(mffa_redis *r, const mffa_redis_node *node, mffa_err *err) {
+    if (node) r->at = *node;
+    r->ctx = r->address.path ? redisConnectUnixWithTimeout(r->address.path, timeval_of(CONNECT_MS))
+                             : redisConnectWithTimeout(r->at.host, r->at.port, timeval_of(CONNECT_MS));
+    if (!r->ctx) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    mffa_code rc = set_up_socket(r, err);
+    if (rc) disconnect(r);
     return rc;
 }
 
-static mffa_code connect_now(mffa_redis *r, mffa_err *err) {
-    r->ctx = r->path ? redisConnectUnixWithTimeout(r->path, timeval_of(CONNECT_MS)) : redisConnectWithTimeout(r->host, r->port, timeval_of(CONNECT_MS));
-    if (!r->ctx) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
-    if (r->ctx->err) {
-        mffa_code rc = where(r, MFFA_EIO, "could not connect to", r->ctx->errstr, err);
-        disconnect(r);
-        return rc;
-    }
-    r->answer_ms = ANSWER_MS;
-    mffa_code rc = redisSetTimeout(r->ctx, timeval_of(ANSWER_MS)) ? where(r, MFFA_EIO, "could not set time-outs for", strerror(errno), err) : MFFA_OK;
-    if (!rc && r->host && redisEnableKeepAlive(r->ctx)) rc = where(r, MFFA_EIO, "could not set keep-alive for", r->ctx->errstr, err);
+static mffa_code reach_redis(mffa_redis *r, const mffa_redis_node *node, mffa_err *err) {
+    char db[16];
+    snprintf(db, sizeof db, "%d", r->address.db);
+    mffa_code rc = reach(r, node, err);
     if (!rc) rc = log_in(r, err);
+    if (!rc && r->address.db) rc = greet(r, "SELECT", db, NULL, err);
     if (rc && r->ctx) disconnect(r);
+    return rc;
+}
+
+/* ---- Sentinel ---- */
+
+static mffa_code ask_sentinel(mffa_redis *r, mffa_reply **out, mffa_err *err) {
+    const char *argv[3] = {"SENTINEL", "GET-MASTER-ADDR-BY-NAME", r->address.master};
+    size_t len[3] = {strlen(argv[0]), strlen(argv[1]), strlen(argv[2])};
+    mffa_code rc = exchange(r, 3, argv, len, out, err);
+    if (rc != MFFA_EDENIED || !r->address.password) return rc;
+    rc = log_in(r, err); /* only those that want to know a password are told one */
+    return rc ? rc : exchange(r, 3, argv, len, out, err);
+}
+
+static mffa_code master_of(mffa_redis *r, const mffa_redis_node *sentinel, mffa_redis_node *out, mffa_err *err) {
+    MFFA_AUTO(mffa_reply_close_p) mffa_reply *reply = NULL;
+    char why[160];
+    mffa_code rc = reach(r, sentinel, err);
+    if (!rc) rc = ask_sentinel(r, &reply, err);
+    if (r->ctx) disconnect(r);
+    if (rc) return rc;
+    snprintf(why, sizeof why, "it knows no master \"%.64s\"", r->address.master);
+    if (mffa_reply_size(reply) != 2) return where(r, MFFA_ENOTFOUND, "cannot use the Sentinel of", why, err);
+    snprintf(out->host, sizeof out->host, "%s", mffa_reply_text(mffa_reply_at(reply, 0), ""));
+    out->port = (int)mffa_reply_int(mffa_reply_at(reply, 1), 0);
+    return MFFA_OK;
+}
+
+/* A Sentinel may not have seen yet that its master has become another's replica. */
+static mffa_code check_master(mffa_redis *r, mffa_err *err) {
+    MFFA_AUTO(mffa_reply_close_p) mffa_reply *reply = NULL;
+    const char *argv[1] = {"ROLE"};
+    mffa_code rc = exchange(r, 1, argv, &(size_t){4}, &reply, err);
+    if (rc == MFFA_EDENIED) return MFFA_OK; /* a replica refuses what is written to it */
+    if (!rc && strcmp(mffa_reply_text(mffa_reply_at(reply, 0), ""), "master") != 0) rc = where(r, MFFA_EIO, "lost", "it is no master now", err);
+    if (rc && r->ctx) disconnect(r);
+    return rc;
+}
+
+static mffa_code reach_master(mffa_redis *r, const mffa_redis_node *sentinel, mffa_err *err) {
+    mffa_redis_node master = {0};
+    mffa_code rc = master_of(r, sentinel, &master, err);
+    if (!rc) rc = reach_redis(r, &master, err);
+    return rc ? rc : check_master(r, err);
+}
+
+/* ---- one of several ---- */
+
+static mffa_code connect_now(mffa_redis *r, mffa_err *err) {
+    const mffa_redis_address *a = &r->address;
+    mffa_redis_node moved = r->moved;
+    r->moved.port = 0; /* once: whoever is not there any more is asked after among the hosts that we know */
+    if (moved.port) return reach_redis(r, &moved, err);
+    if (a->path) return reach_redis(r, NULL, err);
+    mffa_code rc = MFFA_EIO;
+    for (size_t i = 0; rc && rc != MFFA_ENOMEM && i < a->count; i++) {
+        size_t at = (r->first + i) % a->count;
+        rc = a->master ? reach_master(r, &a->node[at], err) : reach_redis(r, &a->node[at], err);
+        if (!rc) r->first = at;
+    }
+    return rc;
+}
+
+/* "MOVED 1234 host:port" or "ASK ...": nothing was done, there it will be. */
+static bool read_redirection(mffa_redis *r, const char *answer) {
+    const char *at = strrchr(answer, ' '), *colon = strrchr(answer, ':');
+    if ((strncmp(answer, "MOVED ", 6) != 0 && strncmp(answer, "ASK ", 4) != 0) || !at || !colon || colon < at) return false;
+    r->moved = (mffa_redis_node){.port = atoi(colon + 1)};
+    if (colon == at + 1) memcpy(r->moved.host, r->at.host, sizeof r->moved.host); /* "the host that you speak to" */
+    else snprintf(r->moved.host, sizeof r->moved.host, "%.*s", (int)(colon - at - 1), at + 1);
+    return r->moved.port > 0;
+}
+
+static mffa_code exchange_connected(mffa_redis *r, int n, const char **argv, const size_t *len, int64_t wait_ms, bool asking, mffa_reply **out,
+                                    mffa_err *err) {
+    MFFA_AUTO(mffa_reply_close_p) mffa_reply *ok = NULL;
+    mffa_code rc = r->ctx ? MFFA_OK : connect_now(r, err);
+    if (!rc && asking) rc = exchange(r, 1, &(const char *){"ASKING"}, &(size_t){6}, &ok, err);
+    if (rc) return rc;
+    if (wait_ms != r->answer_ms) {
+        if (redisSetTimeout(r->ctx, timeval_of(wait_ms))) return where(r, MFFA_EIO, "could not set time-outs for", strerror(errno), err);
+        r->answer_ms = wait_ms;
+    }
+    rc = exchange(r, n, argv, len, out, err);
+    if (asking && r->ctx) disconnect(r); /* for this one command: the slot has not moved yet */
     return rc;
 }
 
 mffa_code mffa_redis_command(mffa_redis *r, const mffa_span *words, size_t n, int64_t wait_ms, mffa_reply **out, mffa_err *err) {
     if (n == 0 || n > INT_MAX) return mffa_fail(err, MFFA_EINVAL, "a Redis command of %zu words", n);
-    mffa_code rc = r->ctx ? MFFA_OK : connect_now(r, err);
-    if (rc) return rc;
-    if (wait_ms <= 0) wait_ms = ANSWER_MS;
-    if (wait_ms != r->answer_ms) {
-        if (redisSetTimeout(r->ctx, timeval_of(wait_ms))) return where(r, MFFA_EIO, "could not set time-outs for", strerror(errno), err);
-        r->answer_ms = wait_ms;
-    }
     MFFA_AUTO(mffa_free_p) const char **argv = mffa_alloc_array(n, sizeof *argv);
     MFFA_AUTO(mffa_free_p) size_t *len = mffa_alloc_array(n, sizeof *len);
     if (!argv || !len) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     for (size_t i = 0; i < n; i++) argv[i] = words[i].ptr, len[i] = words[i].len;
-    return exchange(r, (int)n, argv, len, out, err);
+    mffa_err e = {0};
+    mffa_code rc = exchange_connected(r, (int)n, argv, len, wait_ms > 0 ? wait_ms : ANSWER_MS, false, out, &e);
+    for (int hop = 0; rc && hop < HOPS_MAX && read_redirection(r, e.msg); hop++) {
+        bool asking = *e.msg == 'A';
+        if (r->ctx) disconnect(r);
+        rc = exchange_connected(r, (int)n, argv, len, wait_ms > 0 ? wait_ms : ANSWER_MS, asking, out, &e);
+    }
+    return rc ? mffa_fail(err, rc, "%s", e.msg) : MFFA_OK;
 }
 
 /* ---- replies: mffa_reply is hiredis' redisReply, seen by nobody else ---- */

@@ -9,9 +9,10 @@
 
 typedef struct mffa_redis mffa_redis;
 
-/* Checks url (redis://[user[:password]@]host[:port][/db], unix://[user[:password]@]/path[?db=n]; %XX is decoded in user, password
- * and path) and reads password_file (NULL: none); connects nothing. */
-MFFA_MUST_USE mffa_code mffa_redis_open(const char *url, const char *password_file, mffa_redis **out, mffa_err *err);
+/* Checks the address (redis_address.h), reads password and certificate files; connects nothing. With several hosts each is tried in
+ * turn. A node of a Redis Cluster that says where a key has moved to is followed (MOVED, ASK); Sentinels are asked for the master each time a
+ * connection is made. */
+MFFA_MUST_USE mffa_code mffa_redis_open(const mffa_queue_options *o, mffa_redis **out, mffa_err *err);
 void mffa_redis_close(mffa_redis *r);
 static inline void mffa_redis_close_p(mffa_redis **r) { mffa_redis_close(*r); }
 

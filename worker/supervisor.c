@@ -26,6 +26,7 @@ typedef struct supervisor {
     mffa_child child;
     mffa_work_dir work;
     char id[128], host[65];
+    bool known; /* to the queue, in this life */
     char *folder; /* the executor's part of work */
 } supervisor;
 
@@ -47,7 +48,7 @@ static mffa_code name_worker(supervisor *s, mffa_err *err) {
 }
 
 static mffa_code open_queue(supervisor *s, mffa_err *err) {
-    mffa_queue_options o = {.url = s->config->redis_url, .password_file = s->config->redis_password_file, .name = s->config->queue};
+    mffa_queue_options o = mffa_queue_options_of(s->config);
     MFFA_AUTO(mffa_free_p) char *warning = NULL;
     mffa_code rc = mffa_queue_open(&o, &s->queue, err);
     if (!rc) rc = mffa_queue_check_server(s->queue, &warning, err);
@@ -108,7 +109,8 @@ static bool executor_ready(supervisor *s) {
 /* One job if there is one; false when this worker is to end. */
 static bool work_once(supervisor *s, int64_t *jobs) {
     const mffa_config *c = s->config;
-    mffa_worker_info who = {.id = s->id, .pool = c->pool, .kinds = c->kinds, .host = s->host, .device = c->device, .version = MFFA_VERSION};
+    mffa_worker_info who = {.id = s->id, .pool = c->pool, .kinds = c->kinds, .host = s->host, .device = c->device, .version = MFFA_VERSION,
+                            .fresh = !s->known};
     mffa_holding h = {0};
     mffa_err err = {0};
     bool got = false, drain = false;
@@ -118,6 +120,7 @@ static bool work_once(supervisor *s, int64_t *jobs) {
         mffa_log(MFFA_INFO, "worker.drained", mffa_str("text", err.msg));
         return false;
     }
+    s->known = true;
     if (!got) {
         if (!mffa_stop_asked() && mffa_queue_wait(s->queue, c->pool, IDLE_MS, &err)) mffa_stop_sleep(IDLE_MS);
         return true;

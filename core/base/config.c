@@ -20,8 +20,11 @@ enum { MFFA_STORES = MFFA_WORKER | MFFA_CTL }; /* the programs that open s3:// *
 
 #define FIELD(name) offsetof(mffa_config, name)
 static const row rows[] = {
-    {"MFFA_REDIS_URL", "redis://127.0.0.1:6379", MFFA_ANY, TEXT, FIELD(redis_url), 0, 0, NULL, "Redis: redis://host:port/db or unix:///path/to.sock"},
+    {"MFFA_REDIS_URL", "redis://127.0.0.1:6379", MFFA_ANY, TEXT, FIELD(redis_url), 0, 0, NULL, "Redis: redis://host:port/db, rediss:// (TLS), redis+sentinel://host:port/master or unix:///path/to.sock; several hosts with a comma between"},
     {"MFFA_REDIS_PASSWORD_FILE", NULL, MFFA_ANY, TEXT, FIELD(redis_password_file), 0, 0, NULL, "file whose first line is the Redis password"},
+    {"MFFA_REDIS_CA_FILE", NULL, MFFA_ANY, TEXT, FIELD(redis_ca_file), 0, 0, NULL, "certificates (PEM) of the authority that signed Redis'; not set: the system's"},
+    {"MFFA_REDIS_CERT_FILE", NULL, MFFA_ANY, TEXT, FIELD(redis_cert_file), 0, 0, NULL, "certificate (PEM) to show to a Redis that asks for one"},
+    {"MFFA_REDIS_KEY_FILE", NULL, MFFA_ANY, TEXT, FIELD(redis_key_file), 0, 0, NULL, "key (PEM) of that certificate"},
     {"MFFA_QUEUE", "main", MFFA_ANY, TEXT, FIELD(queue), 0, 0, NULL, "name of the queue; its keys start with mffa:{<queue>}:"},
     {"MFFA_POOL", "default", MFFA_WORKER, TEXT, FIELD(pool), 0, 0, NULL, "pool whose jobs this worker takes"},
     {"MFFA_KINDS", "finetune,fit,evaluate,score,verify", MFFA_WORKER, TEXT, FIELD(kinds), 0, 0, NULL, "job kinds this worker takes"},

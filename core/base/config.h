@@ -18,8 +18,9 @@ typedef enum mffa_program { /* which program knows a setting; bits */
 
 typedef struct mffa_config {
     /* queue */
-    char *redis_url;           /* redis://host:port/db, unix:///path/to.sock */
+    char *redis_url;           /* scheduler/redis_address.h */
     char *redis_password_file; /* its first line; NULL: none */
+    char *redis_ca_file, *redis_cert_file, *redis_key_file; /* PEM, for rediss://; NULL: the system's authorities, none, none */
     char *queue;               /* name of the queue: keys are mffa:{<queue>}:... */
     /* worker */
     char *pool;         /* jobs of this pool only */

@@ -2,7 +2,8 @@
 #include "scheduler/ctl/command.h"
 
 mffa_code mffa_command_queue(const mffa_command *c, mffa_queue **out, mffa_err *err) {
-    return mffa_queue_open(&(mffa_queue_options){c->config->redis_url, c->config->redis_password_file, c->config->queue}, out, err);
+    mffa_queue_options o = mffa_queue_options_of(c->config);
+    return mffa_queue_open(&o, out, err);
 }
 
 mffa_code mffa_command_submit(const mffa_command *c, mffa_err *err) {

@@ -19,9 +19,9 @@ local DEFAULTS = { -- of the settings that mffa_configure stores in cfg
 }
 local LOSSES_TO_DIE = 3
 local BACKOFF_LIMIT_MS = 600000
-local EVENTS_KEPT, JOB_EVENTS_KEPT = 10000, 256
-local EVENTS_TTL_MS = 86400000 -- of ev:<id>, after the end
-local IDEM_TTL_MS = 86400000
+local EVENTS_KEPT, JOB_EVENTS_KEPT = '10000', '256'
+local EVENTS_TTL_MS = '86400000' -- of ev:<id>, after the end
+local IDEM_TTL_MS = '86400000'
 local WAKES_KEPT = 64
 local POOLS_MAX, PARENTS_MAX = 256, 64
 local FACTS_MAX, FACT_BYTES, SUMMARY_BYTES, REASON_BYTES, URL_BYTES = 64, 1024, 65536, 2000, 1024
@@ -34,7 +34,7 @@ local HELD = { running = true, cancelling = true } -- by a worker, with a lease
 
 -- The call in hand, set by `verb` below.
 local prefix = '' -- 'mffa:{main}:'
-local now = 0     -- ms
+local now, now_text = 0, '0' -- ms; as text, since Redis takes long to write a number
 
 local function key(name, id) return id and prefix .. name .. ':' .. id or prefix .. name end
 
@@ -54,8 +54,8 @@ local function is_denial(text)
   return false
 end
 
--- Plans.
-local function plan() return { wakes = {} } end
+-- Plans. sets: the HSET of each record that more fields may still join.
+local function plan() return { wakes = {}, sets = {} } end
 local function put(p, ...) p[#p + 1] = { ... } end
 local function commit(p)
   for i = 1, #p do

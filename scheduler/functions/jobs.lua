@@ -31,13 +31,22 @@ local function peek_at(id, ...)
 end
 
 local function set(p, j, ...)
-  local pairs_ = { ... }
-  for i = 1, #pairs_, 2 do j[pairs_[i]] = tostring(pairs_[i + 1]) end
-  put(p, 'HSET', key('job', j.id), ...)
+  local record, pairs_ = key('job', j.id), { ... }
+  local command = p.sets[record]
+  if not command then
+    command = { 'HSET', record }
+    p.sets[record], p[#p + 1] = command, command
+  end
+  for i = 1, #pairs_, 2 do
+    j[pairs_[i]] = tostring(pairs_[i + 1])
+    add(command, pairs_[i], j[pairs_[i]])
+  end
 end
 local function unset(p, j, ...)
+  local record = key('job', j.id)
   for _, name in ipairs({ ... }) do j[name] = nil end
-  put(p, 'HDEL', key('job', j.id), ...)
+  put(p, 'HDEL', record, ...)
+  p.sets[record] = nil -- what is set from now on comes after this
 end
 
 -- One event in the queue's stream, and in the job's own once it has run.
@@ -71,7 +80,7 @@ local function count_open(p, j, by) put(p, 'HINCRBY', key('pools'), pool_of(j), 
 local function enqueue(p, j, ...)
   set(p, j, 'state', 'queued')
   put(p, 'ZADD', ready_key(j), ready_score(j), j.id)
-  put(p, 'ZADD', key('open', pool_of(j)), now, j.id)
+  put(p, 'ZADD', key('open', pool_of(j)), now_text, j.id)
   event(p, j, ...)
   wake(p, pool_of(j))
 end
@@ -104,7 +113,7 @@ local function settle(p, j, state, ...)
   leave(p, j)
   count_open(p, j, -1)
   j.state = state
-  set(p, j, 'state', state, 'ended', now, ...)
+  set(p, j, 'state', state, 'ended', now_text, ...)
   put(p, 'ZADD', key(state), integer_text(now + retention_s(j, state) * 1000), j.id)
   event(p, j, ...)
   tally(p, 'ended', j.kind, state)
@@ -155,7 +164,11 @@ end
 -- The end of a run. how: done, failed, lost, preempted, cancelled; a repeated call of the same run finds it there.
 local PROGRESS = { 'phase', 'done', 'total', 'rate', 'eta_s', 'ev_at', 'stop' }
 local function close_run(p, j, how)
-  unset(p, j, unpack(PROGRESS))
+  local there = {}
+  for _, name in ipairs(PROGRESS) do
+    if j[name] then there[#there + 1] = name end
+  end
+  if #there > 0 then unset(p, j, unpack(there)) end
   set(p, j, 'run_ended', how)
 end
 local function count(p, j, name)

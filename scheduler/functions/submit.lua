@@ -108,7 +108,7 @@ end
 
 local function create(p, id, part, waits, published)
   local j = { id = id, kind = part.kind }
-  local record = { 'HSET', key('job', id), 'kind', part.kind, 'created', now }
+  local record = { 'HSET', key('job', id), 'kind', part.kind, 'created', now_text }
   for name, value in pairs(part.fields) do
     j[name] = value
     if name ~= 'idem' and name ~= 'delay' then add(record, name, value) end
@@ -118,7 +118,7 @@ local function create(p, id, part, waits, published)
     j.due = integer_text(now + tonumber(j.delay) * 1000)
     add(record, 'due', j.due)
   end
-  put(p, unpack(record))
+  p.sets[record[2]], p[#p + 1] = record, record
   count_open(p, j, 1)
   for _, parent in ipairs(waits) do
     put(p, 'SADD', key('kids', parent), id)

@@ -17,6 +17,7 @@ local function call(verb, keys, args)
   prefix = queue_prefix(keys)
   local t = redis.call('TIME')
   now = t[1] * 1000 + math.floor(t[2] / 1000)
+  now_text = integer_text(now)
   return verb(args)
 end
 

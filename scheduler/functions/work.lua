@@ -21,6 +21,7 @@ local worker_options = {
   device = { type = 'text', bytes = 128 },
   version = { type = 'text', bytes = 64 },
   lib = { type = 'integer', min = 1, max = 1000000 },
+  fresh = { type = 'choice', words = { 'yes', 'no' } },
 }
 local WORKER_NAME = { type = 'name', bytes = 128 }
 
@@ -82,7 +83,7 @@ local function job_answer(j, lease_ms, waited_ms)
 end
 
 local function note_worker(p, id, o, cfg, job, request)
-  local record = { 'HSET', key('worker', id), 'seen', now }
+  local record = { 'HSET', key('worker', id), 'seen', now_text }
   for _, name in ipairs({ 'pool', 'kinds', 'host', 'device', 'version' }) do add(record, name, o[name]) end
   if job then
     add(record, 'job', job)
@@ -92,17 +93,17 @@ local function note_worker(p, id, o, cfg, job, request)
   end
   put(p, unpack(record))
   put(p, 'PEXPIRE', key('worker', id), math.max(60000, 3 * cfg.lease_ms))
-  put(p, 'ZADD', key('workers'), now, id)
+  put(p, 'ZADD', key('workers'), now_text, id)
 end
 
 local function begin_run(p, j, worker, request, lease_ms)
-  leave(p, j)
+  put(p, 'ZREM', ready_key(j), j.id) -- it stays among the open ones
   local run = tonumber(j.run or 0) + 1
-  set(p, j, 'state', 'running', 'run', run, 'nonce', request, 'worker', worker, 'started', now)
-  unset(p, j, 'run_ended')
+  set(p, j, 'state', 'running', 'run', run, 'nonce', request, 'worker', worker, 'started', now_text)
+  if j.run_ended then unset(p, j, 'run_ended') end
   pin_references(p, j)
-  put(p, 'ZADD', key('lease'), now + lease_ms, j.id)
-  put(p, 'ZADD', key('open', pool_of(j)), now, j.id)
+  put(p, 'ZADD', key('lease'), integer_text(now + lease_ms), j.id)
+  put(p, 'ZADD', key('open', pool_of(j)), now_text, j.id)
   event(p, j, 'run', run, 'worker', worker)
 end
 
@@ -123,8 +124,8 @@ local function take_ready(o)
   end
 end
 
--- claim <worker> <request: 32 hex digits> [pool] [kinds] [host] [device] [version] [lib]: the best job, or nil. The same request answers the
--- same run while it lasts, so a lost reply loses no job.
+-- claim <worker> <request: 32 hex digits> [pool] [kinds] [host] [device] [version] [lib] [fresh]: the best job, or nil. The same request
+-- answers the same run while it lasts, so a lost reply loses no job. fresh yes: a new process of this name, that nobody has drained.
 function verbs.claim(args)
   local worker, request = check_value('worker', WORKER_NAME, args[1] or ''), args[2] or ''
   if #request ~= 32 or not string.match(request, '^[%da-f]+$') then
@@ -139,7 +140,10 @@ function verbs.claim(args)
     local j = find(known[2])
     if j and HELD[j.state] and j.nonce == request then return job_answer(j, cfg.lease_ms) end
   end
-  if known[3] then return { 'drain', '1' } end
+  if known[3] then
+    if o.fresh ~= 'yes' or known[1] == request then return { 'drain', '1' } end
+    put(p, 'HDEL', key('worker', worker), 'drain')
+  end
   local j = take_ready(o)
   note_worker(p, worker, o, cfg, j and j.id, request)
   if not j then return commit(p) end
@@ -185,15 +189,15 @@ function verbs.beat(args)
   local o = read_options(beat_options, args, 4)
   local cfg, p = read_cfg('lease_ms'), plan()
   local worker = key('worker', j.worker)
-  put(p, 'HSET', worker, 'seen', now, 'job', j.id)
+  put(p, 'HSET', worker, 'seen', now_text, 'job', j.id)
   put(p, 'PEXPIRE', worker, math.max(60000, 3 * cfg.lease_ms))
-  put(p, 'ZADD', key('workers'), now, j.worker)
+  put(p, 'ZADD', key('workers'), now_text, j.worker)
   local progress = {}
   for _, name in ipairs(BEAT_ORDER) do add(progress, name, o[name]) end
   if #progress > 0 then
     if now - tonumber(j.ev_at or 0) >= 1000 then
       put(p, 'XADD', key('ev', j.id), 'MAXLEN', '~', JOB_EVENTS_KEPT, '*', 'state', j.state, unpack(progress))
-      add(progress, 'ev_at', now)
+      add(progress, 'ev_at', now_text)
     end
     set(p, j, unpack(progress))
   end

@@ -9,9 +9,10 @@ static const mffa_worker_info worker = {.id = "w1", .pool = "default", .kinds = 
 static void wrong_addresses_are_refused_without_their_password(void **state) {
     (void)state;
     static const struct { const char *url, *message; } cases[] = {
-        {"http://a", "the Redis URL starts with \"http\": expected redis://host:port/db or unix:///path/to.sock"},
-        {"secret@host", "the Redis URL starts with \"secret\": expected redis://host:port/db or unix:///path/to.sock"},
-        {"rediss://u:secret@h", "this build cannot speak TLS to Redis: use redis:// through a TLS tunnel, or unix://"},
+        {"http://a", "the Redis URL starts with \"http\": expected redis://host:port/db, rediss://, redis+sentinel:// or unix:///path/to.sock"},
+        {"secret@host", "the Redis URL starts with \"secret\": expected redis://host:port/db, rediss://, redis+sentinel:// or unix:///path/to.sock"},
+        {"redis+sentinel://u:secret@h", "the Redis URL names no master: expected redis+sentinel://host:26379/master"},
+        {"redis://u:secret@h,", "the Redis URL names no host: expected redis://host:port/db"},
         {"redis://", "the Redis URL names no host: expected redis://host:port/db"},
         {"redis://u:secret@", "the Redis URL names no host: expected redis://host:port/db"},
         {"redis://h:70000", "Redis port \"70000\": expected an integer from 0 to 65535"},
@@ -82,6 +83,19 @@ static void a_server_that_could_drop_jobs_is_refused_and_one_without_disk_warned
     assert_int_equal(mffa_queue_check_server(redis.queue, &none, &err), MFFA_EINVAL);
     assert_string_equal(err.msg, "Redis may evict keys (maxmemory-policy \"allkeys-lru\") and jobs would vanish: CONFIG SET maxmemory-policy noeviction");
     mffa_test_ask(&redis, "CONFIG SET maxmemory 0 maxmemory-policy noeviction");
+}
+
+static void a_clock_that_differs_is_warned_of(void **state) {
+    (void)state;
+    mffa_test_redis slow;
+    mffa_err err = {0};
+    MFFA_AUTO(mffa_free_p) char *warning = NULL;
+    mffa_test_redis_start_at(&slow, true, mffa_wall_ms() - 7200000);
+    assert_ok(mffa_queue_check_server(slow.queue, &warning, &err));
+    assert_non_null(warning);
+    assert_non_null(strstr(warning, "this machine's clock is 720"));
+    assert_non_null(strstr(warning, " s ahead of Redis': jobs do not mind, dates in logs and results and S3's signatures do; set it"));
+    mffa_test_redis_stop(&slow);
 }
 
 static void a_job_goes_through_the_client(void **state) {
@@ -221,6 +235,7 @@ int main(void) {
         cmocka_unit_test(an_absent_redis_is_named_and_retryable),
         cmocka_unit_test_setup(user_and_password_come_from_the_address_or_the_file, empty),
         cmocka_unit_test_setup(a_server_that_could_drop_jobs_is_refused_and_one_without_disk_warned_of, empty),
+        cmocka_unit_test_setup(a_clock_that_differs_is_warned_of, empty),
         cmocka_unit_test_setup(a_job_goes_through_the_client, empty),
         cmocka_unit_test_setup(a_failure_and_a_hand_back_go_through_the_client, empty),
         cmocka_unit_test_setup(a_drained_worker_is_told_by_its_claim, empty),

@@ -4,6 +4,7 @@
 #include <sys/stat.h>
 #include <sys/wait.h>
 #include "core/base/clock.h"
+#include "scheduler/functions.h"
 #include "tests/support/redis.h"
 #include "tests/support/test.h"
 
@@ -73,6 +74,32 @@ static void the_loop_prints_a_jobs_events_as_they_come_and_ends_with_it(void **s
     assert_int_equal(ended(pid), 0);
     const char *text = followed(), *begin = "state running run 1 worker w1\nstate running phase features done 3 total 10\nstate done result s3://plant/out/x\nstate done\nkind fit\nimage_auroc 0.99\n";
     assert_int_equal(strncmp(text, begin, strlen(begin)), 0);
+}
+
+static void the_first_steps_are_answered_as_the_page_says(void **state) {
+    (void)state;
+    mffa_test_ask(&redis, "FLUSHALL");
+    assert_int_equal(ended(run_script("```sh\nset -e\nask()", "first")), 0);
+    const char *text = followed(), *begin = "state queued\nkind fit\npool default\nprio 3\ndataset s3://plant/bottle\noutput s3://plant/out\n";
+    assert_int_equal(strncmp(text, begin, strlen(begin)), 0);
+    const char *id = strstr(text, "no worker of pool default takes fit jobs: start one\nqueued\ncancelled\nqueued\n");
+    assert_non_null(id);
+    id += strlen("no worker of pool default takes fit jobs: start one\nqueued\ncancelled\nqueued\n");
+    assert_non_null(strstr(id, "-1\ncancelled\n"));
+    assert_string_equal(mffa_test_ask(&redis, "ZCARD mffa:{main}:cancelled"), "1");
+}
+
+static void the_page_shows_fulls_sentences_as_they_are(void **state) {
+    (void)state;
+    static const char *const parts[] = {"has %d open jobs and may have %d: submit later, or raise MFFA_MAX_QUEUED",
+                                        "is new and %d pools have open jobs already: name one of them, mffa_stats shows them",
+                                        "Redis is almost out of memory: wait until ended jobs are removed, or raise its maxmemory",
+                                        "too many pools are paused: resume some first"};
+    for (size_t i = 0; i < MFFA_COUNT(parts); i++) {
+        const char *after = strrchr(parts[i], '%') ? strrchr(parts[i], '%') + 2 : parts[i];
+        assert_non_null(strstr(mffa_functions_source, parts[i]));
+        assert_non_null(strstr(page.ptr, after));
+    }
 }
 
 static void the_loop_ends_with_a_job_that_never_ran(void **state) {
@@ -249,6 +276,8 @@ int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(the_loop_prints_a_jobs_events_as_they_come_and_ends_with_it),
         cmocka_unit_test(the_loop_ends_with_a_job_that_never_ran),
+        cmocka_unit_test(the_first_steps_are_answered_as_the_page_says),
+        cmocka_unit_test(the_page_shows_fulls_sentences_as_they_are),
         cmocka_unit_test(each_of_the_pages_users_may_call_its_verbs_and_no_others),
         cmocka_unit_test(a_job_and_its_dependents_live_under_the_pages_users),
         cmocka_unit_test(what_every_user_needs_at_its_start_is_allowed),

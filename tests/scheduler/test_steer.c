@@ -205,7 +205,11 @@ static void a_drained_worker_hands_its_job_back_and_gets_no_other(void **state) 
     assert_string_equal(mffa_test_fcall(&redis, "beat %s 1 " N1, id), "drain");
     assert_string_equal(mffa_test_fcall(&redis, "release %s 1 " N1 " preempted", id), "queued");
     assert_string_equal(mffa_test_fcall(&redis, "claim w1 " N2), "drain 1");
+    assert_string_equal(mffa_test_fcall(&redis, "claim w1 " N2 " fresh no"), "drain 1");
     assert_string_equal(state_of(id), "queued");
+    /* another process of that name */
+    assert_non_null(strstr(mffa_test_fcall(&redis, "claim w1 " N2 " fresh yes"), id));
+    assert_string_equal(mffa_test_fcall(&redis, "beat %s 2 " N2, id), "go");
 }
 
 static void status_begins_with_the_state_and_hides_what_is_not_for_people(void **state) {

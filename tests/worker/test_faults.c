@@ -1,4 +1,5 @@
 /* Workers and executors that die, stop, hang or are told to: the job ends once, and right. */
+#include <fcntl.h>
 #include <signal.h>
 #include "core/base/clock.h"
 #include "tests/support/test.h"
@@ -181,6 +182,102 @@ static void a_drained_worker_finishes_its_job_and_exits_0(void **state) {
     assert_int_equal(world_wait_exit(worker), 0); /* nobody sent it a signal */
 }
 
+static void a_worker_of_a_drained_ones_name_starts_anew(void **state) {
+    (void)state;
+    static const char *const name[] = {"--worker-id", "drainee", NULL};
+    pid_t first = world_worker(&w, name);
+    (void)mffa_test_fcall(&w.redis, "drain drainee");
+    assert_int_equal(world_wait_exit(first), 0);
+    pid_t second = world_worker(&w, name);
+    const char *id = world_submit(&w, "fit dataset file://%s/dataset output file://%s/out side 64 blocks 0 ratio 0.1", w.dir, w.dir);
+    world_wait(&w, id, "done");
+    assert_int_equal(world_stop(second), 0);
+}
+
+static void a_job_that_takes_every_supervisor_with_it_is_dead_after_three_and_the_next_one_runs(void **state) {
+    (void)state;
+    const char *poison = submit_fit();
+    const char *next = world_submit(&w, "fit dataset file://%s/dataset output file://%s/out side 64 blocks 0 ratio 0.1", w.dir, w.dir);
+    for (int i = 0; i < 3; i++) {
+        pid_t worker = world_worker(&w, NULL);
+        char run[8];
+        snprintf(run, sizeof run, "%d", i + 1);
+        while (strcmp(mffa_test_field(&w.redis, poison, "run"), run) != 0) mffa_sleep_ms(10);
+        world_kill(worker);
+    }
+    world_wait(&w, poison, "dead");
+    world_assert_reason(&w, poison, "its workers were lost 3 times, last ");
+    pid_t worker = world_worker(&w, NULL);
+    world_wait(&w, next, "done");
+    assert_int_equal(world_stop(worker), 0);
+}
+
+static void a_job_that_takes_every_executor_with_it_fails_when_its_retries_are_used_up(void **state) {
+    (void)state;
+    pid_t worker = world_worker(&w, NULL);
+    const char *id = submit_fit();
+    for (int killed = 0; strcmp(mffa_test_field(&w.redis, id, "state"), "failed") != 0;) {
+        char run[8];
+        snprintf(run, sizeof run, "%d", killed + 1);
+        bool its_turn = strcmp(mffa_test_field(&w.redis, id, "run"), run) == 0 && strcmp(mffa_test_field(&w.redis, id, "phase"), "features") == 0;
+        if (its_turn) kill(world_executor(worker), SIGKILL), killed++;
+        mffa_sleep_ms(5);
+    }
+    world_assert_reason(&w, id, "the executor was killed by SIGKILL (out of memory?");
+    assert_string_equal(mffa_test_field(&w.redis, id, "failures"), "3");
+    const char *next = world_submit(&w, "fit dataset file://%s/dataset output file://%s/out side 64 blocks 0 ratio 0.1", w.dir, w.dir);
+    world_wait(&w, next, "done");
+    assert_int_equal(world_stop(worker), 0);
+}
+
+static void a_storm_of_signals_costs_a_run_and_no_job(void **state) {
+    (void)state;
+    pid_t worker = world_worker(&w, NULL);
+    const char *id = submit_fit();
+    world_wait_phase(&w, id, "features");
+    for (int i = 0; i < 20; i++) kill(worker, i % 2 ? SIGINT : SIGTERM);
+    (void)world_wait_exit(worker);
+    pid_t next = world_worker(&w, NULL);
+    world_wait(&w, id, "done");
+    assert_string_equal(mffa_test_field(&w.redis, id, "failures"), "");
+    world_check_manifest(&w, id);
+    world_shell("test $(ls -d '%s'/out/fit-%s/run-* | wc -l) = 1", w.dir, id);
+    assert_int_equal(world_stop(next), 0);
+}
+
+static void a_job_outlives_a_redis_that_answers_nobody_for_twice_the_lease(void **state) {
+    (void)state;
+    pid_t worker = world_worker(&w, NULL);
+    const char *id = submit_fit();
+    world_wait_phase(&w, id, "features");
+    assert_int_equal(kill(w.redis.pid, SIGSTOP), 0);
+    mffa_sleep_ms(3000);
+    assert_int_equal(kill(w.redis.pid, SIGCONT), 0);
+    world_wait(&w, id, "done");
+    world_check_manifest(&w, id);
+    assert_string_equal(mffa_test_field(&w.redis, id, "failures"), "");
+    assert_int_equal(world_stop(worker), 0);
+}
+
+/* Its calendar stands still, two days ago. */
+static void a_worker_whose_clock_is_wrong_works_like_any_other(void **state) {
+    (void)state;
+    char path[128];
+    int64_t then = mffa_wall_ms() - INT64_C(172800000);
+    snprintf(path, sizeof path, "%s/clock", w.dir);
+    int fd = open(path, O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
+    assert_int_equal(write(fd, &then, sizeof then), sizeof then);
+    close(fd);
+    setenv("LD_PRELOAD", MFFA_TEST_CLOCK, 1), setenv("MFFA_TEST_CLOCK", path, 1);
+    pid_t worker = world_worker(&w, NULL);
+    unsetenv("LD_PRELOAD");
+    const char *id = submit_fit();
+    world_wait(&w, id, "done");
+    assert_string_equal(mffa_test_field(&w.redis, id, "run"), "1");
+    world_check_manifest(&w, id);
+    assert_int_equal(world_stop(worker), 0);
+}
+
 static int clean(void **state) {
     (void)state;
     world_kill_workers(&w);
@@ -212,6 +309,12 @@ int main(void) {
         cmocka_unit_test_teardown(a_killed_fine_tuning_goes_on_from_its_last_epoch, clean),
         cmocka_unit_test_teardown(a_job_outlives_a_restart_of_redis, clean),
         cmocka_unit_test_teardown(a_drained_worker_finishes_its_job_and_exits_0, clean),
+        cmocka_unit_test_teardown(a_worker_of_a_drained_ones_name_starts_anew, clean),
+        cmocka_unit_test_teardown(a_job_that_takes_every_supervisor_with_it_is_dead_after_three_and_the_next_one_runs, clean),
+        cmocka_unit_test_teardown(a_job_that_takes_every_executor_with_it_fails_when_its_retries_are_used_up, clean),
+        cmocka_unit_test_teardown(a_storm_of_signals_costs_a_run_and_no_job, clean),
+        cmocka_unit_test_teardown(a_job_outlives_a_redis_that_answers_nobody_for_twice_the_lease, clean),
+        cmocka_unit_test_teardown(a_worker_whose_clock_is_wrong_works_like_any_other, clean),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
