@@ -10,6 +10,7 @@
 #include <time.h>
 #include "core/base/digest.h"
 #include "core/base/rng.h"
+#include "core/base/stats.h"
 
 #define DRAFT ".part-"
 
@@ -57,7 +58,17 @@ static bool still_named(int fd, const char *path) {
     return fstat(fd, &open_one) == 0 && stat(path, &named) == 0 && open_one.st_dev == named.st_dev && open_one.st_ino == named.st_ino;
 }
 
-bool mffa_cache_find(mffa_cache *c, const char *bucket, const char *key, const char *etag, mffa_cache_entry *out) {
+bool mffa_cache_has(mffa_cache *c, const char *bucket, const char *key, const char *etag) {
+    MFFA_AUTO(mffa_free_p) char *path = name_of(c, bucket, key, etag);
+    return path && access(path, R_OK) == 0;
+}
+
+static int64_t size_of(int fd) {
+    struct stat st;
+    return fstat(fd, &st) == 0 ? st.st_size : 0;
+}
+
+static bool find(const mffa_cache *c, const char *bucket, const char *key, const char *etag, mffa_cache_entry *out) {
     MFFA_AUTO(mffa_free_p) char *path = name_of(c, bucket, key, etag);
     MFFA_AUTO(mffa_close_fd_p) int fd = path ? open(path, O_RDONLY | O_CLOEXEC | O_NOFOLLOW) : -1;
     /* between the opening and the lock it may have been evicted */
@@ -66,6 +77,13 @@ bool mffa_cache_find(mffa_cache *c, const char *bucket, const char *key, const c
     *out = (mffa_cache_entry){MFFA_TAKE(path), fd};
     fd = -1;
     return true;
+}
+
+bool mffa_cache_find(mffa_cache *c, const char *bucket, const char *key, const char *etag, mffa_cache_entry *out) {
+    bool found = find(c, bucket, key, etag, out);
+    mffa_stat_add(MFFA_STAT_CACHE_LOOKUPS, found ? "hit" : "miss", NULL, 1);
+    if (found) mffa_stat_add(MFFA_STAT_CACHE_BYTES, "hit", NULL, (double)size_of(out->fd));
+    return found;
 }
 
 static mffa_code make_folder(const mffa_cache *c, mffa_err *err) {
@@ -174,10 +192,12 @@ static bool evict(const mffa_cache *c, const char *name) {
 
 static void make_room(mffa_cache *c) {
     entries e = {0};
+    int64_t evicted = 0;
     read_entries(c, &e);
     if (e.count > 1) qsort(e.items, e.count, sizeof *e.items, oldest_first);
     for (size_t i = 0; i < e.count && e.bytes > c->max_bytes; i++)
-        if (evict(c, e.items[i].name)) e.bytes -= e.items[i].bytes;
+        if (evict(c, e.items[i].name)) e.bytes -= e.items[i].bytes, evicted += e.items[i].bytes;
+    mffa_stat_add(MFFA_STAT_CACHE_BYTES, "evicted", NULL, (double)evicted);
     free(e.items);
     int64_t free_bytes = c->max_bytes - e.bytes;
     atomic_store(&c->unlooked_bytes, free_bytes > 0 ? free_bytes / 8 : 0); /* other processes fill the same folder */
@@ -185,8 +205,8 @@ static void make_room(mffa_cache *c) {
 
 /* Looking at the whole folder for each of many small objects would cost more than they do. */
 static void note_more(mffa_cache *c, const mffa_cache_entry *e) {
-    struct stat st;
-    int64_t bytes = fstat(e->fd, &st) == 0 ? st.st_size : INT64_MAX;
+    int64_t bytes = size_of(e->fd);
+    mffa_stat_add(MFFA_STAT_CACHE_BYTES, "added", NULL, (double)bytes);
     if (atomic_fetch_sub(&c->unlooked_bytes, bytes) < bytes) make_room(c);
 }
 

@@ -18,6 +18,8 @@ typedef struct mffa_cache_entry { /* holds its file in place; zero-initialise wi
 } mffa_cache_entry;
 void mffa_cache_release(mffa_cache_entry *e);
 
+/* Whether there is one; it may be gone a moment later, and is not counted as used. */
+bool mffa_cache_has(mffa_cache *c, const char *bucket, const char *key, const char *etag);
 /* The entry of this content; false: not there. */
 bool mffa_cache_find(mffa_cache *c, const char *bucket, const char *key, const char *etag, mffa_cache_entry *out);
 /* A file to write a new entry into: out->fd is open for writing, the entry has no name yet. */

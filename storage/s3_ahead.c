@@ -82,13 +82,6 @@ static mffa_code take(void *ctx, const mffa_http_answer *answer, int64_t at, mff
     return mffa_cache_write(&l->entry, at, piece, err);
 }
 
-static bool is_cached(const mffa_s3_ahead *a, const char *key, const item *i) {
-    mffa_cache_entry e = {.fd = -1};
-    if (!mffa_cache_find(a->s3.client->cache, a->s3.bucket, key, i->etag, &e)) return false;
-    mffa_cache_release(&e);
-    return true;
-}
-
 static void leave(lane *l) {
     mffa_s3_call_done(&l->call);
     free(MFFA_TAKE(l->key));
@@ -98,10 +91,11 @@ static void leave(lane *l) {
 
 static void start(lane *l, item *i) {
     mffa_s3_ahead *a = l->a;
+    mffa_cache *cache = a->s3.client->cache;
     l->item = i;
     if (asprintf(&l->key, "%s%s", a->prefix, i->key) < 0) l->key = NULL;
     /* a cache that cannot be written is no reason to fail: the reader gets the object by itself */
-    if (!l->key || is_cached(a, l->key, i) || mffa_cache_begin(a->s3.client->cache, &l->entry, NULL)) return leave(l);
+    if (!l->key || mffa_cache_has(cache, a->s3.bucket, l->key, i->etag) || mffa_cache_begin(cache, &l->entry, NULL)) return leave(l);
     i->state = TRAVELS;
     l->call = (mffa_s3_call){.method = "GET", .key = l->key, .sink = take, .ctx = l, .verify = true};
     mffa_buf_putf(&l->call.headers, "If-Match: \"%s\"\n", i->etag);

@@ -3,6 +3,7 @@
 #include <string.h>
 #include "core/base/clock.h"
 #include "core/base/rng.h"
+#include "core/base/stats.h"
 #include "storage/sign.h"
 
 #define NO_BODY_SHA256 "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
@@ -140,6 +141,7 @@ static mffa_code attempt(mffa_s3 *s, mffa_s3_call *c, mffa_err *err) {
     mffa_credentials_done(&who);
     if (rc) return rc;
     c->attempts++;
+    c->began_ms = mffa_now_ms();
     mffa_buf_clear(&c->text);
     mffa_checksum_done(&c->sum);
     c->request = (mffa_http_request){.method = c->method,
@@ -224,16 +226,39 @@ static void compare(mffa_s3_call *c) {
               mffa_sum_name(c->sum.kind), c->sum.want);
 }
 
+static const char *operation_of(const mffa_s3_call *c) {
+    const char *query = c->query ? c->query : "";
+    bool post = strcmp(c->method, "POST") == 0, upload = strstr(query, "uploadId=");
+    if (strcmp(c->method, "HEAD") == 0) return "head";
+    if (strcmp(c->method, "GET") == 0) return !c->key ? "list" : "get";
+    if (strcmp(c->method, "DELETE") == 0) return upload ? "abort_upload" : "delete";
+    if (post) return upload ? "complete_upload" : c->key ? "create_upload" : "delete_many";
+    return upload ? "put_part" : "put";
+}
+
+static void count(const mffa_s3_call *c, bool again) {
+    const char *operation = operation_of(c);
+    bool answered = c->answer.failure == MFFA_HTTP_FINE;
+    const char *outcome = again ? "retried" : !answered ? "failed" : succeeded(c) ? "ok" : c->answer.status == 404 ? "absent" :
+                          c->answer.status == 412 ? "taken" : "failed";
+    mffa_stat_add(MFFA_STAT_S3_REQUESTS, operation, outcome, 1);
+    mffa_stat_observe(MFFA_STAT_S3_SECONDS, operation, (double)(mffa_now_ms() - c->began_ms) / 1e3);
+    mffa_stat_add(MFFA_STAT_S3_BYTES, "received", NULL, (double)c->answer.got);
+    if (answered) mffa_stat_add(MFFA_STAT_S3_BYTES, "sent", NULL, (double)c->body.length); /* how far a broken one came is not known */
+}
+
 static void judge(mffa_s3 *s, mffa_s3_call *c) {
     mffa_s3_read_error(c);
     compare(c);
+    bool again = !succeeded(c) && schedule(s, c);
+    count(c, again);
     if (succeeded(c)) {
         mffa_retry_give(&s->client->budget, c->attempts > 1);
         c->rc = MFFA_OK;
         finish(s, c);
         return;
     }
-    if (schedule(s, c)) {
+    if (again) {
         c->next = s->waiting;
         s->waiting = c;
         return;

@@ -45,7 +45,7 @@ struct mffa_s3_call { /* zero-initialise, set the request, start; mffa_s3_call_d
     mffa_buf url, lines;
     char payload[MFFA_SHA256_HEX], key_id[132];
     mffa_checksum sum; /* of the attempt in hand */
-    int64_t deadline_ms, wake_ms;
+    int64_t deadline_ms, wake_ms, began_ms;
     bool clock_repaired, credentials_renewed;
 };
 void mffa_s3_call_done(mffa_s3_call *c);

@@ -141,6 +141,21 @@ static const row rows[MFFA_STAT_COUNT] = {
     [MFFA_STAT_GPU_TOTAL] = {"mffa_worker_gpu_memory_total_bytes",
         "Memory of the worker's GPU; absent without a GPU.",
         GAUGE, MFFA_WORKER, {0}, {0}},
+    [MFFA_STAT_S3_REQUESTS] = {"mffa_s3_requests_total",
+        "Requests to S3, each attempt, by operation and outcome: ok, absent (404), taken (412), retried, failed.",
+        COUNTER, MFFA_WORKER, {"operation", "outcome"}, {0}},
+    [MFFA_STAT_S3_SECONDS] = {"mffa_s3_request_duration_seconds",
+        "Time of one attempt, from its start to the end of the answer.",
+        HISTOGRAM, MFFA_WORKER, {"operation"}, {.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 15, 60}},
+    [MFFA_STAT_S3_BYTES] = {"mffa_s3_bytes_total",
+        "Bytes of bodies that were sent to S3 and received.",
+        COUNTER, MFFA_WORKER, {"direction"}, {0}},
+    [MFFA_STAT_CACHE_LOOKUPS] = {"mffa_cache_lookups_total",
+        "Objects looked for in the local cache, by result: hit, miss.",
+        COUNTER, MFFA_WORKER, {"result"}, {0}},
+    [MFFA_STAT_CACHE_BYTES] = {"mffa_cache_bytes_total",
+        "Bytes that the local cache gave (hit), took (added) and dropped to make room (evicted).",
+        COUNTER, MFFA_WORKER, {"what"}, {0}},
 };
 
 typedef struct series {

@@ -116,7 +116,8 @@ static void every_metric_of_the_table_is_served(void **state) {
     int found = 0;
     for (const char *line = strstr(mffa_buf_text(&table), "\n| `"); line; line = strstr(line + 1, "\n| `"), found++) {
         char name[128] = "", type[160];
-        assert_int_equal(sscanf(line, "\n| `%127[a-z_]`", name), 1);
+        assert_int_equal(sscanf(line, "\n| `%127[a-z0-9_]`", name), 1);
+        if (strncmp(name, "mffa_s3_", 8) == 0 || strncmp(name, "mffa_cache_", 11) == 0) continue; /* test_s3_jobs: nothing here is on S3 */
         snprintf(type, sizeof type, "\n# TYPE %s ", name);
         bool gpu = strncmp(name, "mffa_worker_gpu_", 16) == 0; /* test_gpu.c has these */
         if (!gpu && !strstr(mffa_buf_text(&both), type)) fail_msg("no program serves %s", name);
