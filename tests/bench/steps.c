@@ -1,12 +1,15 @@
 /* Where the time of scoring goes, step by step, on any device: ./run bench steps.
- *   bench_steps BACKBONE TRANSFORMER MODEL DEVICE PRECISION BATCH
+ *   bench_steps WEIGHTS_FOLDER MODEL DEVICE PRECISION BATCH
  * Pictures are noise; every step waits for the device. The median of five rounds after one that is not counted. */
+#include <glob.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <time.h>
 #include "core/base/rng.h"
 #include "core/mffa/gaussian_device.h"
 #include "core/mffa/model_parts.h"
+#include "core/nn/weights_kind.h"
 
 enum { ROUNDS = 6, STEPS = 7 };
 static const char *const names[STEPS] = {"backbone", "embedding", "nearest neighbours", "fusion and transformer", "Mahalanobis", "maps", "all"};
@@ -81,14 +84,32 @@ static mffa_code run(bench *b, mffa_err *err) {
     return rc;
 }
 
+/* The folder's files by their kinds. */
+static mffa_code find_weights(const char *folder, char backbone[PATH_MAX], char transformer[PATH_MAX], mffa_err *err) {
+    char pattern[PATH_MAX];
+    glob_t found = {0};
+    mffa_code rc = MFFA_OK;
+    snprintf(pattern, sizeof pattern, "%s/*.safetensors", folder);
+    if (glob(pattern, 0, NULL, &found) != 0) return mffa_fail(err, MFFA_ENOTFOUND, "no *.safetensors in \"%s\"", folder);
+    for (size_t i = 0; !rc && i < found.gl_pathc; i++) {
+        mffa_weights_kind kind;
+        rc = mffa_weights_kind_of(found.gl_pathv[i], &kind, err);
+        if (!rc) snprintf(kind == MFFA_WEIGHTS_BACKBONE ? backbone : transformer, PATH_MAX, "%s", found.gl_pathv[i]);
+    }
+    globfree(&found);
+    return rc;
+}
+
 int main(int argc, char **argv) {
     mffa_err err = {0};
-    if (argc != 7) return fprintf(stderr, "bench_steps BACKBONE TRANSFORMER MODEL DEVICE PRECISION BATCH\n"), 2;
+    char backbone[PATH_MAX] = "", transformer[PATH_MAX] = "";
+    if (argc != 6) return fprintf(stderr, "bench_steps WEIGHTS_FOLDER MODEL DEVICE PRECISION BATCH\n"), 2;
     mffa_model *m = NULL;
-    bench b = {.batch = strtol(argv[6], NULL, 10)};
-    mffa_network_options options = {.device = argv[4], .precision = argv[5], .batch = (int)b.batch};
-    mffa_code rc = mffa_model_open(argv[3], &m, &err);
-    if (!rc) rc = mffa_network_open(&(mffa_network_files){argv[1], argv[2]}, mffa_model_profile(m)->blocks, &options, &b.network, &err);
+    bench b = {.batch = strtol(argv[5], NULL, 10)};
+    mffa_network_options options = {.device = argv[3], .precision = argv[4], .batch = (int)b.batch};
+    mffa_code rc = mffa_model_open(argv[2], &m, &err);
+    if (!rc) rc = find_weights(argv[1], backbone, transformer, &err);
+    if (!rc) rc = mffa_network_open(&(mffa_network_files){backbone, transformer}, mffa_model_profile(m)->blocks, &options, &b.network, &err);
     b.model = m;
     int64_t count = rc ? 0 : b.batch * 3 * m->profile.side * m->profile.side;
     mffa_rng r;
@@ -97,8 +118,9 @@ int main(int argc, char **argv) {
     for (int64_t i = 0; i < count; i++) b.images[i] = (float)mffa_rng_below(&r, 256) / 255.0f;
     if (!rc) rc = run(&b, &err);
     if (!rc) {
-        mffa_device_memory memory = mffa_device_memory_of(mffa_network_device(b.network));
-        printf("%s, %s, batch %lld", argv[4], argv[5], (long long)b.batch);
+        const mffa_device *d = mffa_network_device(b.network);
+        mffa_device_memory memory = mffa_device_memory_of(d);
+        printf("%s, %s, batch %lld", mffa_device_name(d), mffa_device_precision(d), (long long)b.batch);
         if (memory.total) printf(", tensors %.0f MiB", (double)memory.peak / 1048576);
         printf("\n");
     }

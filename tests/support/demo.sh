@@ -19,17 +19,18 @@ demo_inputs() {
   [ -z "$data" ] || [ -d "$data" ] || die "there is no data set folder \"$data\": give one with train/good and test/ below it"
   [ -z "$weights" ] || [ -d "$weights" ] || die "there is no weights folder \"$weights\": give one with a ResNet and a CaiT as safetensors"
   if [ -z "$weights" ] && [ -d "weights/$profile" ]; then weights=weights/$profile; fi
-  if [ -z "$weights" ] && [ "$profile" != small ]; then die "profile \"$profile\" needs weights: ./run weights $profile fetches them, or --weights DIR names them"; fi
   if [ -z "$data" ] || [ -z "$weights" ]; then
-    [ -d "$out/sample/dataset" ] && [ -d "$out/sample/weights" ] || "$bin/mffactl" sample "$out/sample" >&2 || die "the sample could not be made"
+    local sample=$out/sample made=(profile "$profile")
+    [ "$profile" = small ] || sample=$sample-$profile made+=(train 8 good 2 defects 1) # a transformer of 4096 tokens takes half a minute a picture on two cores
+    [ -d "$sample/dataset" ] && [ -d "$sample/weights" ] || "$bin/mffactl" sample "$sample" "${made[@]}" >&2 || die "the sample could not be made"
   fi
   if [ -z "$weights" ]; then
-    weights=$out/sample/weights
+    weights=$sample/weights
     say "weights: seeded random values (nothing pretrained), in $weights"
   else
     say "weights: $weights ($(cd "$weights" 2>/dev/null && ls -- *.safetensors 2>/dev/null | tr '\n' ' '))"
   fi
-  data=$(realpath -e -- "${data:-$out/sample/dataset}")
+  data=$(realpath -e -- "${data:-$sample/dataset}")
   weights=$(realpath -e -- "$weights")
 }
 
@@ -56,7 +57,7 @@ demo() {
   out=$(realpath -- "$out")
   demo_inputs "$bin" "$profile" "$out"
   # the sample's first look takes seconds with 2 epochs; real data keeps the job's own default
-  [[ $data != "$out/sample/dataset" || " $* " == *" epochs "* || " $* " == *" psg off "* ]] || set -- epochs 2 "$@"
+  [[ $data != "$out/sample"*"/dataset" || " $* " == *" epochs "* || " $* " == *" psg off "* ]] || set -- epochs 2 "$@"
   export MFFA_BEAT_MS=${MFFA_BEAT_MS:-500} # a person looks on
   place=file://$out data_url=file://$data weights_url=file://$weights
   trap demo_stop EXIT

@@ -306,7 +306,18 @@ static void a_damaged_entry_is_named(void **state) {
     assert_non_null(strstr(err.msg, "is damaged: its checksum does not match"));
 }
 
-int main(void) {
+/* For tests/golden/check_checkpoints.py. */
+static int convert(const char *from, const char *to) {
+    MFFA_AUTO(mffa_pth_close_p) mffa_pth *f = NULL;
+    mffa_err err = {0};
+    mffa_code rc = mffa_pth_open(from, &f, &err);
+    if (!rc) rc = mffa_pth_convert(f, to, &err);
+    if (rc) fprintf(stderr, "%s\n", err.msg);
+    return rc ? 1 : 0;
+}
+
+int main(int argc, char **argv) {
+    if (argc == 4 && strcmp(argv[1], "--convert") == 0) return convert(argv[2], argv[3]);
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(every_format_gives_the_tensors_that_torch_saved),
         cmocka_unit_test(a_part_of_a_strided_tensor_can_be_read),
