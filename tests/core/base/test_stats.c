@@ -118,7 +118,7 @@ static void the_table_names_follow_the_conventions(void **state) {
     int rows = 0;
     for (const char *line = strstr(mffa_buf_text(&table), "\n| `"); line; line = strstr(line + 1, "\n| `"), rows++) {
         char name[128] = "", type[32] = "";
-        assert_int_equal(sscanf(line, "\n| `%127[a-z_]` | %31[a-z]", name, type), 2);
+        assert_int_equal(sscanf(line, "\n| `%127[a-z0-9_]` | %31[a-z]", name, type), 2);
         size_t len = strlen(name);
         bool total = len > 6 && strcmp(name + len - 6, "_total") == 0;
         assert_int_equal(total, strcmp(type, "counter") == 0);
