@@ -180,7 +180,7 @@ int mffa_executor_run(int fd, const char *folder, const mffa_config *config) {
     sigfillset(&all); /* an interrupt on the terminal reaches the whole group: the supervisor decides what it means */
     pthread_sigmask(SIG_BLOCK, &all, NULL);
     x.fd = fd, x.folder = folder;
-    if (mffa_engine_open(config, &x.engine, &err)) {
+    if (mffa_device_check(config->device, &err) || mffa_engine_open(config, &x.engine, &err)) { /* else every job would fail */
         mffa_log(MFFA_ERROR, "executor.failed", mffa_str("error", err.msg));
         return 1;
     }

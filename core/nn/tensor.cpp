@@ -256,6 +256,11 @@ int mffa_device_threads(const mffa_device *d) { return d->threads; }
 bool mffa_device_is_gpu(const mffa_device *d) { return d->at.is_cuda(); }
 int mffa_device_gpus(void) { return gpu_count(); }
 
+mffa_code mffa_device_check(const char *name, mffa_err *err) {
+    at::Device found = at::kCPU;
+    return pick_device(name, found, err);
+}
+
 #ifdef MFFA_CUDA
 mffa_device_memory mffa_device_memory_of(const mffa_device *d) {
     mffa_device_memory m{};

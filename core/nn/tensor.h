@@ -46,6 +46,7 @@ const char *mffa_device_precision(const mffa_device *d); /* "fp32", "tf32", "bf1
 int mffa_device_threads(const mffa_device *d);
 bool mffa_device_is_gpu(const mffa_device *d);
 int mffa_device_gpus(void); /* that this process could open; 0 without CUDA */
+MFFA_MUST_USE mffa_code mffa_device_check(const char *name, mffa_err *err); /* whether it is here, without opening it */
 typedef struct mffa_device_memory { /* bytes of a GPU; all 0 on a CPU */
     int64_t total, available;       /* available: free, or held by this process already */
     int64_t peak;                   /* most that tensors of this process had at once since the last reset */

@@ -76,12 +76,13 @@ healthy() { for _ in {1..60}; do podman healthcheck run "$1" >/dev/null 2>&1 && 
 
 # ---- the worker for GPUs, where there is none: everything but the driver is in it ----
 if [[ " ${targets[*]} " == *" worker-cuda "* ]]; then
-  wanting() { # libraries of libraries that are not there, once each
-    podman run --rm --user 0 --entrypoint sh "$(image worker-cuda)" -c \
-      'find /opt/libtorch /usr/local/bin -type f | xargs ldd 2>/dev/null' | awk '/not found/ { print $1 }' | sort -u
+  wanting() { # libraries of libraries that are nowhere in it, once each; cuFile's RDMA half is opened where there is RDMA alone
+    quietly podman run --rm --user 0 --entrypoint sh "$(image worker-cuda)" -c \
+      'export LD_LIBRARY_PATH=$(ls -d /opt/libtorch/torch/lib /opt/libtorch/nvidia/*/lib | tr "\n" ":")
+       find /opt/libtorch /usr/local/bin -type f ! -name "libcufile_rdma*" | xargs ldd 2>/dev/null' | awk '/not found/ { print $1 }' | sort -u | tr '\n' ' '
   }
   missing=$(wanting)
-  expect "worker-cuda: of all libraries' libraries only the driver's is wanting: "$missing [ "$missing" = libcuda.so.1 ]
+  expect "worker-cuda: of all libraries' libraries only the driver's is wanting: $missing" [ "$missing" = 'libcuda.so.1 ' ]
   redis_start
   quietly podman run -d --name "${names[0]}" "${strict[@]}" -e MFFA_LISTEN=":$(free_port)" -e MFFA_DEVICE=cuda:0 "$(image worker-cuda)" >/dev/null
   says_why() { for _ in {1..60}; do podman logs "${names[0]}" 2>&1 | grep -q 'finds 0 GPUs (no CUDA driver' && return; sleep 1; done; return 1; }

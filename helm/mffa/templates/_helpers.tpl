@@ -37,9 +37,15 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- else }}{{ fail "\n\nredis.url is not set: give the address of your Redis, --set redis.url=redis://host:6379, or --set redis.bundled.enabled=true to try things out\n" }}{{ end }}
 {{- end }}
 
-{{- define "mffa.redisHost" -}}
-{{- $host := (urlParse (include "mffa.redisUrl" .)).host -}}
-{{- if regexMatch ":[0-9]+$" $host }}{{ $host }}{{ else }}{{ $host }}:6379{{ end }}
+{{- /* The hosts of redis.url with their ports: host:port,host:port. A URL's parser takes one host alone */}}
+{{- define "mffa.redisHosts" -}}
+{{- $url := include "mffa.redisUrl" . }}
+{{- $port := ternary 26379 6379 (contains "+sentinel://" $url) }}
+{{- $hosts := list }}
+{{- range splitList "," ($url | regexFind "://[^/]*" | trimPrefix "://" | regexFind "[^@]*$") }}
+{{- $hosts = append $hosts (ternary . (printf "%s:%d" . $port) (regexMatch ":[0-9]+$" .)) }}
+{{- end }}
+{{- join "," $hosts }}
 {{- end }}
 
 {{- define "mffa.podSecurity" -}}
@@ -64,10 +70,33 @@ capabilities: {drop: [ALL]}
 {{- end }}
 {{- end }}
 
+{{- /* What KEDA needs to reach Redis, as secretTargetRef's list; "" for nothing */}}
+{{- define "mffa.kedaSecrets" -}}
+{{- with .Values.redis }}
+{{- if .existingSecret }}
+- {parameter: password, name: {{ .existingSecret }}, key: {{ .passwordKey }}}
+{{- end }}
+{{- if .caSecret }}
+- {parameter: ca, name: {{ .caSecret }}, key: {{ .caKey }}}
+{{- end }}
+{{- if .clientSecret }}
+- {parameter: cert, name: {{ .clientSecret }}, key: tls.crt}
+- {parameter: key, name: {{ .clientSecret }}, key: tls.key}
+{{- end }}
+{{- end }}
+{{- end }}
+
 {{- define "mffa.redisEnv" -}}
 - {name: MFFA_REDIS_URL, value: {{ include "mffa.redisUrl" . | quote }}}
 {{- if .Values.redis.existingSecret }}
 - {name: MFFA_REDIS_PASSWORD_FILE, value: /etc/mffa/redis/password}
+{{- end }}
+{{- if .Values.redis.caSecret }}
+- {name: MFFA_REDIS_CA_FILE, value: /etc/mffa/redis-ca/ca.crt}
+{{- end }}
+{{- if .Values.redis.clientSecret }}
+- {name: MFFA_REDIS_CERT_FILE, value: /etc/mffa/redis-client/tls.crt}
+- {name: MFFA_REDIS_KEY_FILE, value: /etc/mffa/redis-client/tls.key}
 {{- end }}
 - {name: MFFA_QUEUE, value: {{ .Values.queue | quote }}}
 - {name: MFFA_LOG_LEVEL, value: {{ .Values.logLevel | quote }}}
@@ -76,6 +105,12 @@ capabilities: {drop: [ALL]}
 {{- define "mffa.redisMount" -}}
 {{- if .Values.redis.existingSecret }}
 - {name: redis-password, mountPath: /etc/mffa/redis, readOnly: true}
+{{- end }}
+{{- if .Values.redis.caSecret }}
+- {name: redis-ca, mountPath: /etc/mffa/redis-ca, readOnly: true}
+{{- end }}
+{{- if .Values.redis.clientSecret }}
+- {name: redis-client, mountPath: /etc/mffa/redis-client, readOnly: true}
 {{- end }}
 {{- end }}
 
@@ -86,6 +121,19 @@ capabilities: {drop: [ALL]}
     secretName: {{ .Values.redis.existingSecret }}
     defaultMode: 0440
     items: [{key: {{ .Values.redis.passwordKey }}, path: password}]
+{{- end }}
+{{- if .Values.redis.caSecret }}
+- name: redis-ca
+  secret:
+    secretName: {{ .Values.redis.caSecret }}
+    defaultMode: 0440
+    items: [{key: {{ .Values.redis.caKey }}, path: ca.crt}]
+{{- end }}
+{{- if .Values.redis.clientSecret }}
+- name: redis-client
+  secret:
+    secretName: {{ .Values.redis.clientSecret }}
+    defaultMode: 0440
 {{- end }}
 {{- end }}
 
