@@ -11,8 +11,8 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 
 # ---- what it names exists ----
-"$mffactl" metrics | sed -n 's/^| `\([a-z_]*\)`.*/\1/p' | sort -u >"$tmp/metrics"
-sed 's/mffa-[a-z-]*//g' $chart/files/alerts.yaml $chart/files/dashboard.json | grep -oE '\b(mffa|process)_[a-z_]+' | sed -E 's/_(bucket|sum|count)$//' | sort -u >"$tmp/named"
+"$mffactl" metrics | sed -n 's/^| `\([a-z0-9_]*\)`.*/\1/p' | sort -u >"$tmp/metrics"
+sed 's/mffa-[a-z-]*//g' $chart/files/alerts.yaml $chart/files/dashboard.json | grep -oE '\b(mffa|process)_[a-z0-9_]+' | sed -E 's/_(bucket|sum|count)$//' | sort -u >"$tmp/named"
 unknown=$(comm -13 "$tmp/metrics" "$tmp/named")
 [ -z "$unknown" ] || no "alerts or dashboard name metrics that no program has:" $unknown
 "$mffactl" settings --markdown | sed -n 's/^| `\([A-Z0-9_]*\)`.*/\1/p' | sort -u >"$tmp/settings"
