@@ -33,8 +33,9 @@ void world_open(world *w, int train, int side_px) {
     assert_non_null(mkdtemp(w->dir));
     o.train = train, o.good = 2, o.defects_per_kind = 1, o.side_px = side_px;
     assert_ok(mffa_sample_write(w->dir, &o, NULL, &err));
-    char *argv[] = {
-        (char[]){MFFA_TEST_SCHEDULER}, "--redis-url", w->redis.url, "--lease-ms", "1500", "--reap-ms", "50", "--backoff-ms", "50", NULL};
+    char lease[16], *argv[] = {(char[]){MFFA_TEST_SCHEDULER}, "--redis-url", w->redis.url, "--lease-ms", lease, "--reap-ms", "50",
+                               "--backoff-ms", "50", NULL};
+    snprintf(lease, sizeof lease, "%d", WORLD_LEASE_MS);
     w->scheduler = world_spawn(w, "scheduler.log", argv);
 }
 

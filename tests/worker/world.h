@@ -7,6 +7,8 @@
 #include "core/base/json.h"
 #include "tests/support/redis.h"
 
+enum { WORLD_LEASE_MS = 4000 }; /* short, and longer than a worker of a busy machine waits for its turn */
+
 typedef struct world {
     mffa_test_redis redis;
     char dir[64]; /* dataset/, weights/, out/, worker-<n>.log */
