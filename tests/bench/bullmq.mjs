@@ -35,7 +35,8 @@ async function best(rate) {
   for (let i = 0; i < ROUNDS; i++) most = Math.max(most, await rate());
   return most;
 }
-const cpuUs = async () => [...(await redis.info('cpu')).matchAll(/used_cpu_(?:user|sys):([0-9.]+)/g)].reduce((sum, m) => sum + Number(m[1]) * 1e6, 0);
+const cpuUs = async () =>
+  [...(await redis.info('cpu')).matchAll(/used_cpu_(?:user|sys):([0-9.]+)/g)].reduce((sum, m) => sum + Number(m[1]) * 1e6, 0);
 async function measure(rateName, cpuName, rounds) {
   const before = await cpuUs();
   tell(rateName, await rounds());

@@ -38,7 +38,8 @@ static void wait_until_done(const char *id) {
         if (strcmp(mffa_test_field(&w.redis, id, "state"), "done") == 0) return;
     }
     world_shell("tail -n 50 '%s'/worker-*.log", w.dir);
-    fail_msg("killed after \"%s\" (%d): %s is %s: %s", page->target, page->nth, id, mffa_test_field(&w.redis, id, "state"), mffa_test_field(&w.redis, id, "reason"));
+    fail_msg("killed after \"%s\" (%d): %s is %s: %s", page->target, page->nth, id, mffa_test_field(&w.redis, id, "state"),
+             mffa_test_field(&w.redis, id, "reason"));
 }
 
 /* One run folder, the published one; it was published once; no folder of a dead worker. */
