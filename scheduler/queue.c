@@ -165,8 +165,9 @@ static mffa_code look_at_persistence(mffa_queue *q, mffa_buf *warning, mffa_err 
     mffa_err e = {0};
     bool known = ASK(q, &save, &e, "CONFIG", "GET", "save") == MFFA_OK;
     bool never = known && *mffa_reply_text(mffa_reply_field(save, "save"), "") == '\0';
-    mffa_buf_puts(warning, never ? "Redis keeps nothing on disk: a restart loses every job; CONFIG SET appendonly yes"
-                                 : "Redis writes no append-only file: a crash loses the jobs since its last snapshot; CONFIG SET appendonly yes");
+    mffa_buf_puts(warning,
+                  never ? "Redis keeps nothing on disk: a restart loses every job; CONFIG SET appendonly yes"
+                        : "Redis writes no append-only file: a crash loses the jobs since its last snapshot; CONFIG SET appendonly yes");
     return MFFA_OK;
 }
 
@@ -177,7 +178,8 @@ static mffa_code look_at_clock(mffa_queue *q, mffa_buf *warning, mffa_err *err) 
     if (rc) return rc;
     int64_t off_s = mffa_wall_ms() / 1000 - mffa_reply_int(mffa_reply_at(reply, 0), 0);
     if (off_s >= -CLOCKS_DIFFER_S && off_s <= CLOCKS_DIFFER_S) return MFFA_OK;
-    mffa_buf_putf(warning, "%sthis machine's clock is %lld s %s Redis': jobs do not mind, dates in logs and results and S3's signatures do; set it",
+    mffa_buf_putf(warning,
+                  "%sthis machine's clock is %lld s %s Redis': jobs do not mind, dates in logs and results and S3's signatures do; set it",
                   warning->len ? "; " : "", (long long)(off_s < 0 ? -off_s : off_s), off_s < 0 ? "behind" : "ahead of");
     return MFFA_OK;
 }

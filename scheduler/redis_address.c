@@ -57,7 +57,8 @@ static mffa_code parse_node(mffa_redis_node *out, const char *text, size_t len, 
     }
     size_t n = (size_t)(host_end - text);
     if (n == 0) return mffa_fail(err, MFFA_EINVAL, "the Redis URL names no host: expected redis://host:port/db");
-    if (n >= sizeof out->host) return mffa_fail(err, MFFA_EINVAL, "a host in the Redis URL has %zu characters: expected at most %zu", n, sizeof out->host - 1);
+    if (n >= sizeof out->host)
+        return mffa_fail(err, MFFA_EINVAL, "a host in the Redis URL has %zu characters: expected at most %zu", n, sizeof out->host - 1);
     memcpy(out->host, text, n);
     out->host[n] = '\0';
     out->port = port_otherwise;

@@ -37,7 +37,8 @@ static void allow(int jobs) {
     snprintf(text, sizeof text, "%d", jobs);
     MFFA_AUTO(mffa_reply_close_p) mffa_reply *reply = NULL;
     mffa_err err = {0};
-    must(mffa_queue_call(queue, false, "configure", (const mffa_span[]){mffa_span_of("max_queued"), mffa_span_of(text)}, 2, &reply, &err), &err);
+    const mffa_span words[2] = {mffa_span_of("max_queued"), mffa_span_of(text)};
+    must(mffa_queue_call(queue, false, "configure", words, 2, &reply, &err), &err);
 }
 
 static double used_memory(void) {

@@ -9,7 +9,8 @@ static int64_t some_ms(cast *c, int64_t most) { return 1 + (int64_t)mffa_rng_bel
 
 static void note_blow(cast *c, const cast_worker *w) {
     c->harms++;
-    if ((c->blow_count & (c->blow_count - 1)) == 0) c->blows = realloc(c->blows, (c->blow_count ? 2 * c->blow_count : 1) * sizeof *c->blows);
+    bool full = (c->blow_count & (c->blow_count - 1)) == 0;
+    if (full) c->blows = realloc(c->blows, (c->blow_count ? 2 * c->blow_count : 1) * sizeof *c->blows);
     assert_non_null(c->blows);
     cast_blow *b = &c->blows[c->blow_count++];
     memcpy(b->worker, w->id, sizeof b->worker);

@@ -25,7 +25,8 @@ static void break_fences(world *w) {
     const char *at = strstr(mffa_functions_source, whole);
     MFFA_AUTO(mffa_free_p) char *text = NULL;
     assert_non_null(at);
-    assert_true(asprintf(&text, "%.*slocal same = true%s", (int)(at - mffa_functions_source), mffa_functions_source, at + strlen(whole)) > 0);
+    int before = (int)(at - mffa_functions_source);
+    assert_true(asprintf(&text, "%.*slocal same = true%s", before, mffa_functions_source, at + strlen(whole)) > 0);
     mffa_span words[4] = {mffa_span_of("FUNCTION"), mffa_span_of("LOAD"), mffa_span_of("REPLACE"), mffa_span_of(text)};
     MFFA_AUTO(mffa_reply_close_p) mffa_reply *reply = NULL;
     mffa_err err = {0};

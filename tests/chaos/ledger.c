@@ -16,7 +16,8 @@ static void draw_submission(ledger *l) {
     bool score = mffa_rng_below(&l->cast->rng, 4) == 0;
     snprintf(l->pending_kind, sizeof l->pending_kind, "%s", score ? "score" : "fit");
     int n = score ? snprintf(l->pending, sizeof l->pending, "score model %s dataset file://%s/dataset/test/hole", l->model, dir)
-                  : snprintf(l->pending, sizeof l->pending, "fit dataset file://%s/dataset side 160 blocks 2 ratio 0.1 gaussian_channels 32", dir);
+                  : snprintf(l->pending, sizeof l->pending, "fit dataset file://%s/dataset side 160 blocks 2 ratio 0.1 gaussian_channels 32",
+                             dir);
     snprintf(l->pending + n, sizeof l->pending - (size_t)n, " output file://%s/out retries 100 prio %d idem chaos-%d", dir,
              (int)mffa_rng_below(&l->cast->rng, 10), ++l->keys);
 }
@@ -79,7 +80,8 @@ static void judge_done(ledger *l, const ledger_job *j) {
     mffa_err err = {0};
     char result[512], want[64];
     snprintf(result, sizeof result, "%s", mffa_test_field(redis_of(l), j->id, "result"));
-    snprintf(want, sizeof want, "/run-%s-%s", mffa_test_field(redis_of(l), j->id, "run"), mffa_test_field(redis_of(l), j->id, "nonce"));
+    snprintf(want, sizeof want, "/run-%s-%s", mffa_test_field(redis_of(l), j->id, "run"),
+             mffa_test_field(redis_of(l), j->id, "nonce"));
     const char *folder = strrchr(result, '/');
     if (!folder || strcmp(folder, want) != 0) complain(&l->doubled, j, "another run than the last one has published", result);
     if (world_manifest_holds(result, j->id, &err)) complain(&l->unexpected, j, "what it published is not whole", err.msg);
@@ -130,7 +132,8 @@ void ledger_look(ledger *l) {
 static void count_invented(ledger *l) {
     long known = (long)l->count + 1, there = 0;
     static const char *const indexes[] = {"done", "failed", "dead", "cancelled", "skipped", "blocked", "delayed", "lease"};
-    for (size_t i = 0; i < MFFA_COUNT(indexes); i++) there += atol(mffa_test_ask(redis_of(l), "ZCARD mffa:{main}:%s", indexes[i]));
+    for (size_t i = 0; i < MFFA_COUNT(indexes); i++)
+        there += atol(mffa_test_ask(redis_of(l), "ZCARD mffa:{main}:%s", indexes[i]));
     if (there == known) return;
     fprintf(stderr, "%ld jobs are there, %ld were acknowledged\n", there, known);
     l->unexpected++;
@@ -143,7 +146,7 @@ void ledger_judge(ledger *l) {
 }
 
 bool ledger_print(const ledger *l) {
-    printf("acknowledged=%zu done=%d failed=%d dead=%d cancelled=%d lost=%d doubled=%d unexpected=%d recovered=%d worst_rerun_s=%.1f\n", l->count,
-           l->done, l->failed, l->dead, l->cancelled, l->lost, l->doubled, l->unexpected, l->recovered, (double)l->worst_rerun_ms / 1e3);
+    printf("acknowledged=%zu done=%d failed=%d dead=%d cancelled=%d lost=%d doubled=%d unexpected=%d recovered=%d worst_rerun_s=%.1f\n",
+           l->count, l->done, l->failed, l->dead, l->cancelled, l->lost, l->doubled, l->unexpected, l->recovered, (double)l->worst_rerun_ms / 1e3);
     return l->lost == 0 && l->doubled == 0 && l->unexpected == 0;
 }

@@ -1,4 +1,5 @@
-/* Preloaded into a worker (tests/worker/test_crash.c): counts what the process does that outlives it, and kills it right after the chosen one.
+/* Preloaded into a worker (tests/worker/test_crash.c): counts what the process does that outlives it, and kills it right after the chosen
+ * one.
  * Such are what it sends to a server, and every change below one folder. Supervisor and executor note them in one mapped file. */
 #include <errno.h>
 #include <fcntl.h>
@@ -133,7 +134,9 @@ int openat(int folder, const char *name, int flags, ...) {
 
 int fsync(int fd) { return changed(syscall(SYS_fsync, fd), "synced", fd, ""); }
 int mkdirat(int folder, const char *name, mode_t mode) { return changed(syscall(SYS_mkdirat, folder, name, mode), "made", folder, name); }
-int unlinkat(int folder, const char *name, int flags) { return changed(syscall(SYS_unlinkat, folder, name, flags), "removed", folder, name); }
+int unlinkat(int folder, const char *name, int flags) {
+    return changed(syscall(SYS_unlinkat, folder, name, flags), "removed", folder, name);
+}
 int linkat(int from, const char *old, int to, const char *name, int flags) {
     return changed(syscall(SYS_linkat, from, old, to, name, flags), "named", to, name);
 }

@@ -38,7 +38,8 @@ static void wait_until_done(const char *id) {
         if (strcmp(mffa_test_field(&w.redis, id, "state"), "done") == 0) return;
     }
     world_shell("tail -n 50 '%s'/worker-*.log", w.dir);
-    fail_msg("killed after \"%s\" (%d): %s is %s: %s", page->target, page->nth, id, mffa_test_field(&w.redis, id, "state"), mffa_test_field(&w.redis, id, "reason"));
+    fail_msg("killed after \"%s\" (%d): %s is %s: %s", page->target, page->nth, id, mffa_test_field(&w.redis, id, "state"),
+             mffa_test_field(&w.redis, id, "reason"));
 }
 
 /* One run folder, the published one; it was published once; no folder of a dead worker. */
@@ -69,6 +70,18 @@ static bool live(const char *kind, const char *fields, const char *target, int n
     return there;
 }
 
+static int nth_of(int at) {
+    int nth = 1;
+    for (int i = 0; i < at; i++) nth += strcmp(points[i], points[at]) == 0;
+    return nth;
+}
+
+/* How often a job beats, and whether its worker looks at the next one, is a matter of time; each beat but the first two is like the second,
+ * and a look changes nothing. */
+static bool comes_in_every_life(int at) {
+    return strcmp(points[at], "sent mffa_peek") != 0 && (strcmp(points[at], "sent mffa_beat") != 0 || nth_of(at) <= 2);
+}
+
 static void note_points(const char *kind, const char *fields) {
     while (!live(kind, fields, "", 0)) continue;
     count = atomic_load(&page->noted);
@@ -78,17 +91,16 @@ static void note_points(const char *kind, const char *fields) {
         if (strcmp(points[i], "sent mffa_finish") == 0) count = i + 1; /* what follows is the next job's */
 }
 
-static int nth_of(int at) {
-    int nth = 1;
-    for (int i = 0; i < at; i++) nth += strcmp(points[i], points[at]) == 0;
-    return nth;
-}
-
 static void walk(const char *kind, const char *fields) {
     int64_t began = mffa_now_ms();
     note_points(kind, fields);
-    for (int i = 0; i < count;) i += live(kind, fields, points[i], nth_of(i));
-    printf("%s: killed at each of %d points, %.1f s\n", kind, count, (double)(mffa_now_ms() - began) / 1e3);
+    int killed = 0;
+    for (int i = 0; i < count; i++) {
+        if (!comes_in_every_life(i)) continue;
+        while (!live(kind, fields, points[i], nth_of(i))) continue;
+        killed++;
+    }
+    printf("%s: killed at each of %d points, %.1f s\n", kind, killed, (double)(mffa_now_ms() - began) / 1e3);
 }
 
 static void has_points(const char *const *names) {
