@@ -5,12 +5,15 @@
 #include <pthread.h>
 #include <string.h>
 #include <strings.h>
+#include <time.h>
 #include "core/base/clock.h"
 
 enum { ERROR_TEXT_MAX = 1 << 16, HEADERS_MAX = 1 << 16, PIECE_BYTES = 1 << 18 };
 
 typedef struct transfer {
     struct transfer *next;
+    struct mffa_http *http;
+    bool paused; /* more has come than the limit allows yet */
     CURL *curl;
     struct curl_slist *headers;
     const mffa_http_request *request;
@@ -25,6 +28,7 @@ struct mffa_http {
     const mffa_http_options *options;
     CURLM *multi;
     transfer *running, *idle; /* lists */
+    int64_t next_us; /* when the next byte may be taken, with a limit */
 };
 
 static void start_curl(void) { (void)curl_global_init(CURL_GLOBAL_DEFAULT); }
@@ -127,10 +131,26 @@ static size_t on_header(char *bytes, size_t one, size_t len, void *ctx) {
     return len;
 }
 
+static int64_t now_us(void) {
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000 + t.tv_nsec / 1000;
+}
+
+/* curl's own limit lets through what lies in the socket already (7.88): megabytes. */
+static bool must_wait(const mffa_http *h) { return h->options->bytes_per_s > 0 && h->next_us > now_us(); }
+
+static void note_taken(mffa_http *h, size_t len) {
+    int64_t now = h->options->bytes_per_s > 0 ? now_us() : 0;
+    if (now) h->next_us = (h->next_us > now ? h->next_us : now) + (int64_t)((double)len * 1e6 / (double)h->options->bytes_per_s);
+}
+
 static size_t on_body(char *bytes, size_t one, size_t len, void *ctx) {
     (void)one;
     transfer *t = ctx;
     mffa_http_answer *a = t->answer;
+    if (must_wait(t->http)) return t->paused = true, CURL_WRITEFUNC_PAUSE;
+    note_taken(t->http, len);
     if (a->status < 200 || a->status > 299) {
         if (a->text.len < ERROR_TEXT_MAX)
             mffa_buf_put(&a->text, bytes, len < ERROR_TEXT_MAX - a->text.len ? len : ERROR_TEXT_MAX - a->text.len);
@@ -200,8 +220,7 @@ static void set_limits(CURL *c, const mffa_http_options *o, int64_t timeout_ms) 
     curl_easy_setopt(c, CURLOPT_TIMEOUT_MS, (long)(timeout_ms > 1 ? timeout_ms : 1));
     curl_easy_setopt(c, CURLOPT_LOW_SPEED_LIMIT, 1L);
     curl_easy_setopt(c, CURLOPT_LOW_SPEED_TIME, (long)((o->stall_ms + 999) / 1000));
-    curl_easy_setopt(c, CURLOPT_MAX_RECV_SPEED_LARGE, (curl_off_t)o->bytes_per_s);
-    curl_easy_setopt(c, CURLOPT_MAX_SEND_SPEED_LARGE, (curl_off_t)o->bytes_per_s);
+    if (o->bytes_per_s) curl_easy_setopt(c, CURLOPT_MAX_SEND_SPEED_LARGE, (curl_off_t)(o->bytes_per_s / o->connections + 1));
 }
 
 static void set_transport(CURL *c, const mffa_http_options *o) {
@@ -256,7 +275,7 @@ static transfer *take_idle(mffa_http *h) {
 mffa_code mffa_http_start(mffa_http *h, const mffa_http_request *r, mffa_http_answer *a, void *tag, mffa_err *err) {
     transfer *t = take_idle(h);
     if (!t) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
-    t->request = r, t->answer = a, t->tag = tag;
+    t->http = h, t->request = r, t->answer = a, t->tag = tag;
     if (r->body) t->body = *r->body;
     mffa_buf_clear(&a->headers);
     mffa_buf_clear(&a->text);
@@ -315,6 +334,20 @@ static void *take_finished(mffa_http *h) {
     return NULL;
 }
 
+/* Lets those go on that waited for the limit, one by one; the time until the next may. */
+static int64_t resume(mffa_http *h, int64_t left) {
+    for (transfer *t = h->running; t; t = t->next) {
+        if (!t->paused) continue;
+        if (must_wait(h)) {
+            int64_t wait = (h->next_us - now_us()) / 1000 + 1;
+            return wait < left ? wait : left;
+        }
+        t->paused = false;
+        curl_easy_pause(t->curl, CURLPAUSE_CONT); /* hands over what it holds, at once */
+    }
+    return left;
+}
+
 void *mffa_http_wait(mffa_http *h, int64_t timeout_ms) {
     int64_t until = mffa_now_ms() + timeout_ms;
     for (;;) {
@@ -325,6 +358,7 @@ void *mffa_http_wait(mffa_http *h, int64_t timeout_ms) {
         tag = take_finished(h);
         int64_t left = until - mffa_now_ms();
         if (tag || left <= 0) return tag;
+        left = resume(h, left);
         curl_multi_poll(h->multi, NULL, 0, (int)(left < 60000 ? left : 60000), NULL);
     }
 }

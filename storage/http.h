@@ -12,7 +12,7 @@ typedef struct mffa_http_options {
     bool unverified;         /* take any certificate */
     bool direct;             /* by no proxy, whatever the environment says */
     int connections;         /* at most, at a time */
-    int64_t bytes_per_s;     /* of one request, either way; 0: no limit */
+    int64_t bytes_per_s;     /* of all requests together, either way; 0: no limit */
     int64_t connect_ms, stall_ms; /* to connect; without a byte either way (whole seconds are counted) */
 } mffa_http_options;
 

@@ -153,6 +153,25 @@ bool mffa_s3_ahead_find(mffa_s3_ahead *a, const char *key, mffa_cache_entry *out
     return !whole.failed && mffa_cache_find(a->s3.client->cache, a->s3.bucket, mffa_buf_text(&whole), i->etag, out);
 }
 
+/* The first of them that together have at most max_bytes. */
+static size_t within(const mffa_s3_ahead *a, int64_t max_bytes) {
+    size_t n = 0;
+    for (; n < a->count && a->items[n].bytes <= max_bytes; n++) max_bytes -= a->items[n].bytes;
+    return n;
+}
+
+void mffa_s3_ahead_run(mffa_s3_ahead *a, int64_t max_bytes, bool (*go_on)(void *ctx), void *ctx) {
+    enum { LOOK_MS = 200 };
+    size_t all = a->count;
+    a->count = within(a, max_bytes);
+    fill_lanes(a);
+    while (a->s3.running > 0 && go_on(ctx)) {
+        mffa_s3_call *c = mffa_s3_next(&a->s3, LOOK_MS);
+        if (c) finish((lane *)c), fill_lanes(a);
+    }
+    a->count = all;
+}
+
 void mffa_s3_ahead_close(mffa_s3_ahead *a) {
     if (!a) return;
     if (a->s3.http) mffa_s3_abandon(&a->s3);

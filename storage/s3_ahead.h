@@ -12,6 +12,9 @@ MFFA_MUST_USE mffa_code mffa_s3_ahead_open(mffa_s3_client *c, const char *bucket
                                            mffa_s3_ahead **out, mffa_err *err);
 void mffa_s3_ahead_close(mffa_s3_ahead *a);
 
+/* All of them, of max_bytes in all, while go_on(ctx) says so. */
+void mffa_s3_ahead_run(mffa_s3_ahead *a, int64_t max_bytes, bool (*go_on)(void *ctx), void *ctx);
+
 /* Its copy, waited for where it is on its way; false: it is none of these, or cannot be had this way. key: relative to prefix. */
 bool mffa_s3_ahead_find(mffa_s3_ahead *a, const char *key, mffa_cache_entry *out);
 

@@ -94,7 +94,7 @@ static mffa_code client_open(const mffa_config *s, const char *cache_folder, mff
     c->http = (mffa_http_options){.ca_file = c->ca_file,
                                   .unverified = strcmp(s->s3_verify, "off") == 0,
                                   .connections = c->concurrency,
-                                  .bytes_per_s = s->s3_bytes_per_s ? s->s3_bytes_per_s / c->concurrency + 1 : 0,
+                                  .bytes_per_s = s->s3_bytes_per_s,
                                   .connect_ms = s->s3_connect_ms,
                                   .stall_ms = s->s3_stall_ms};
     *out = MFFA_TAKE(c);

@@ -43,16 +43,18 @@ static mffa_code note(void *ctx, const char *path, const char *text, mffa_err *e
     return mffa_buf_check(&p->texts, err);
 }
 
-/* %41 and +, in place; false: what comes out holds a NUL. */
-static bool decode(char *text) {
+static int digit(char c) {
+    return c >= '0' && c <= '9' ? c - '0' : c >= 'a' && c <= 'f' ? c - 'a' + 10 : c >= 'A' && c <= 'F' ? c - 'A' + 10 : -1;
+}
+
+bool mffa_s3_decode_key(char *text) {
     char *out = text;
     for (const char *at = text; *at; at++, out++) {
-        char hex[3] = {at[0] == '%' ? at[1] : '\0', at[0] == '%' && at[1] ? at[2] : '\0', '\0'}, *end = hex;
-        long byte = strtol(hex, &end, 16);
+        int high = *at == '%' ? digit(at[1]) : -1, low = high >= 0 ? digit(at[2]) : -1;
         *out = *at == '+' ? ' ' : *at;
-        if (end != hex + 2) continue;
-        if (byte == 0) return false;
-        *out = (char)byte;
+        if (low < 0) continue;
+        if (high == 0 && low == 0) return false;
+        *out = (char)(high << 4 | low);
         at += 2;
     }
     *out = '\0';
@@ -94,7 +96,7 @@ static mffa_code give_page(listing *l, page *p, mffa_err *err) {
     for (char *at = p->texts.ptr, *end = at + p->texts.len; !rc && at < end;) {
         char *key = at, *size = key + strlen(key) + 1, *etag = size + strlen(size) + 1;
         at = etag + strlen(etag) + 1;
-        if (p->encoded && !decode(key)) return bad_list(l, "has a key with a NUL byte", err);
+        if (p->encoded && !mffa_s3_decode_key(key)) return bad_list(l, "has a key with a NUL byte", err);
         unquote(etag);
         rc = give(l, key, size, etag, err);
     }

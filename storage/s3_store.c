@@ -139,6 +139,13 @@ static mffa_code s3_expect(mffa_store *store, const mffa_object *objects, size_t
     return mffa_s3_ahead_open(s->s3.client, s->bucket, s->prefix, objects, count, &s->ahead, err);
 }
 
+static mffa_code s3_warm(mffa_store *store, int64_t max_bytes, bool (*go_on)(void *ctx), void *ctx, mffa_err *err) {
+    mffa_s3_store *s = mffa_s3_store_of(store);
+    (void)err;
+    if (s->ahead) mffa_s3_ahead_run(s->ahead, max_bytes, go_on, ctx);
+    return MFFA_OK;
+}
+
 /* ---- put, delete ---- */
 
 static mffa_code s3_put(mffa_store *store, const char *key, mffa_span bytes, mffa_put how, mffa_err *err) {
@@ -264,6 +271,7 @@ mffa_code mffa_s3_store_open(const mffa_url *url, mffa_store **out, mffa_err *er
                                        .put = s3_put,
                                        .put_file = s3_put_file,
                                        .expect = s3_expect,
+                                       .warm = s3_warm,
                                        .put_soon = s3_put_soon,
                                        .put_file_soon = s3_put_file_soon,
                                        .settle = s3_settle,

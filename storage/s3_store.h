@@ -53,6 +53,9 @@ MFFA_MUST_USE mffa_code mffa_s3_put_parts(mffa_s3_store *s, const char *key, con
 typedef mffa_code mffa_s3_each(void *ctx, const char *key, int64_t bytes, const char *etag, mffa_err *err);
 MFFA_MUST_USE mffa_code mffa_s3_list(mffa_s3_store *s, const char *under, mffa_s3_each *fn, void *ctx, mffa_err *err);
 
+/* A listed key with %41 and + in it, in place; false: what comes out holds a NUL. */
+bool mffa_s3_decode_key(char *text);
+
 /* s3_uploads.c. The uploads that nobody finished, of keys that start with `under`; dead: those it is true for; NULL: all. */
 typedef bool mffa_s3_dead(void *ctx, const char *key);
 MFFA_MUST_USE mffa_code mffa_s3_end_uploads(mffa_s3_store *s, const char *under, mffa_s3_dead *dead, void *ctx, mffa_err *err);

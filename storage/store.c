@@ -85,6 +85,10 @@ mffa_code mffa_store_expect(mffa_store *s, const mffa_object *objects, size_t co
     return rc || !s->ops->expect ? rc : s->ops->expect(s, objects, count, err);
 }
 
+mffa_code mffa_store_warm(mffa_store *s, int64_t max_bytes, bool (*go_on)(void *ctx), void *ctx, mffa_err *err) {
+    return s->ops->warm ? s->ops->warm(s, max_bytes, go_on, ctx, err) : MFFA_OK;
+}
+
 mffa_code mffa_store_put_soon(mffa_store *s, const char *key, mffa_span bytes, mffa_put how, mffa_err *err) {
     mffa_code rc = check_key(s, key, err);
     return rc ? rc : (s->ops->put_soon ? s->ops->put_soon : s->ops->put)(s, key, bytes, how, err);

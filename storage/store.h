@@ -47,6 +47,10 @@ MFFA_MUST_USE mffa_code mffa_store_local(mffa_store *s, const char *key, char **
  * keep copies. What is not taken in this way is read as ever. Takes the place of an earlier call's. Copied. file://: nothing to do. */
 MFFA_MUST_USE mffa_code mffa_store_expect(mffa_store *s, const mffa_object *objects, size_t count, mffa_err *err);
 
+/* Fetches copies of what is expected and not here yet, in that order, of max_bytes in all, while go_on(ctx) says so. What cannot be had is
+ * left out. */
+MFFA_MUST_USE mffa_code mffa_store_warm(mffa_store *s, int64_t max_bytes, bool (*go_on)(void *ctx), void *ctx, mffa_err *err);
+
 typedef enum mffa_put { MFFA_PUT_REPLACE, MFFA_PUT_NEW } mffa_put; /* NEW: MFFA_EEXISTS when the key is taken */
 MFFA_MUST_USE mffa_code mffa_store_put(mffa_store *s, const char *key, mffa_span bytes, mffa_put how, mffa_err *err);
 /* From a local file of any size. */

@@ -16,6 +16,7 @@ typedef struct mffa_store_ops {
     mffa_code (*put_file)(mffa_store *s, const char *key, const char *path, mffa_put how, mffa_err *err);
     /* NULL: nothing to do, or put and put_file do it */
     mffa_code (*expect)(mffa_store *s, const mffa_object *objects, size_t count, mffa_err *err);
+    mffa_code (*warm)(mffa_store *s, int64_t max_bytes, bool (*go_on)(void *ctx), void *ctx, mffa_err *err);
     mffa_code (*put_soon)(mffa_store *s, const char *key, mffa_span bytes, mffa_put how, mffa_err *err);
     mffa_code (*put_file_soon)(mffa_store *s, const char *key, const char *path, mffa_put how, mffa_err *err);
     mffa_code (*settle)(mffa_store *s, mffa_err *err);

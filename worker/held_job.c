@@ -18,6 +18,7 @@ typedef struct held_job {
     mffa_holding *h;
     mffa_child *child;
     const mffa_config *config;
+    mffa_prefetch *prefetch;
     mffa_meter meter;
     bool drain, over;                        /* over: the last word is said */
     wish told;
@@ -116,6 +117,7 @@ static void beat(held_job *r, int64_t now) {
         r->over = true;
         return;
     }
+    if (verdict == MFFA_GO_ON && !r->drain) mffa_prefetch_look(r->prefetch, r->h->queue);
     if (verdict == MFFA_STOP_DRAIN) r->drain = true;
     if (verdict == MFFA_STOP_CANCELLED) ask(r, CANCEL, cancel_grace_ms(r->config));
 }
@@ -166,8 +168,8 @@ static void forget(const mffa_lease *l) {
         mffa_log(MFFA_WARN, "run.not_removed", mffa_str("job", l->job), mffa_str("error", err.msg));
 }
 
-void mffa_held_job_run(mffa_holding *h, mffa_child *child, const mffa_config *config, bool *drain) {
-    held_job r = {.h = h, .child = child, .config = config};
+void mffa_held_job_run(mffa_holding *h, mffa_child *child, const mffa_config *config, mffa_prefetch *prefetch, bool *drain) {
+    held_job r = {.h = h, .child = child, .config = config, .prefetch = prefetch};
     mffa_trace_begin(mffa_lease_field(&h->lease, "trace", ""));
     MFFA_AUTO(mffa_json_close_p) mffa_json *m = run_message(&h->lease);
     r.meter.moved_ms = mffa_now_ms();

@@ -6,9 +6,10 @@
 #include "core/base/config.h"
 #include "worker/child.h"
 #include "worker/lease.h"
+#include "worker/prefetch.h"
 
-/* Returns when the job is no longer ours. child: ready for a job; afterwards ready, or ended (pid 0). *drain: set when the queue asks
+/* Returns when the job is no longer ours. prefetch: looks for the next job with every beat. child: ready for a job; afterwards ready, or ended (pid 0). *drain: set when the queue asks
  * this worker to end after the job. */
-void mffa_held_job_run(mffa_holding *h, mffa_child *child, const mffa_config *config, bool *drain);
+void mffa_held_job_run(mffa_holding *h, mffa_child *child, const mffa_config *config, mffa_prefetch *prefetch, bool *drain);
 
 #endif

@@ -22,6 +22,7 @@ typedef struct supervisor {
     const mffa_config *config;
     char *const *args;
     mffa_queue *queue;
+    mffa_prefetch *prefetch;
     mffa_endpoint *endpoint; /* NULL: MFFA_LISTEN is not set */
     mffa_child child;
     mffa_work_dir work;
@@ -31,6 +32,7 @@ typedef struct supervisor {
 } supervisor;
 
 static void supervisor_done(supervisor *s) {
+    mffa_prefetch_close(s->prefetch);
     mffa_endpoint_close(s->endpoint);
     mffa_child_end(&s->child, NULL);
     mffa_queue_close(s->queue);
@@ -60,6 +62,7 @@ static mffa_code open_supervisor(supervisor *s, mffa_err *err) {
     mffa_code rc = name_worker(s, err);
     mffa_gather_begin(s->config);
     if (!rc) rc = mffa_endpoint_open(s->config->listen, MFFA_WORKER, mffa_gather, NULL, &s->endpoint, err);
+    if (!rc) rc = mffa_prefetch_open(s->config, &s->prefetch, err);
     if (!rc) rc = open_queue(s, err);
     if (!rc) rc = mffa_work_dir_open(s->config->work_dir, &s->work, err);
     if (rc) return rc;
@@ -126,7 +129,8 @@ static bool work_once(supervisor *s, int64_t *jobs) {
         return true;
     }
     mffa_stat_set(MFFA_STAT_BUSY, NULL, NULL, 1);
-    mffa_held_job_run(&h, &s->child, c, &drain);
+    mffa_prefetch_rest(s->prefetch);
+    mffa_held_job_run(&h, &s->child, c, s->prefetch, &drain);
     mffa_stat_set(MFFA_STAT_BUSY, NULL, NULL, 0);
     mffa_holding_done(&h);
     ++*jobs;

@@ -199,7 +199,7 @@ static int64_t on_device(const mffa_model *m, const mffa_network *net, int64_t b
 }
 
 mffa_need mffa_model_score_need(const mffa_model *m, const mffa_network *net, int64_t batch) {
-    const int64_t left_over = INT64_C(40) << 20; /* in the heap, of the fit before and of decoded pictures: measured */
+    const int64_t left_over = INT64_C(72) << 20; /* in the heap, of the fit before and of decoded pictures: measured */
     int64_t side = m->profile.side, pixels = side * side, patches = pixels / 64, positions = m->gaussian.positions;
     int64_t pictures = batch * pixels * (3 * 4 + 4 + 1); /* with their maps and masks */
     int64_t on_host = batch * 4 * (patches * (m->bank.width + 1) + positions * (m->gaussian.channels + 1) + 2 * pixels);

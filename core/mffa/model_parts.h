@@ -27,7 +27,7 @@ mffa_model *mffa_model_new(void);
 MFFA_MUST_USE mffa_code mffa_model_maps_on_device(const mffa_model *m, mffa_network *net, mffa_maps which, const float *images, int64_t n,
                                                   float *maps, float *nns, float *gaussian, mffa_err *err);
 /* What is resident before a network is there: libtorch's code and its threads' pools, with a GPU CUDA's too; measured. */
-static inline int64_t mffa_libraries_bytes(const mffa_device *d) { return INT64_C(1048576) * (mffa_device_is_gpu(d) ? 1000 : 150); }
+static inline int64_t mffa_libraries_bytes(const mffa_device *d) { return INT64_C(1048576) * (mffa_device_is_gpu(d) ? 1000 : 120); }
 /* Of a GPU's memory: what cuBLAS and cuDNN work in. */
 static const int64_t mffa_workspace_bytes = INT64_C(64) << 20;
 

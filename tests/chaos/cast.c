@@ -149,8 +149,11 @@ static void mend_worker(cast *c, cast_worker *w) {
 void cast_mend(cast *c, bool all) {
     int64_t now = mffa_now_ms();
     if (c->redis_mend_ms && (all || now >= c->redis_mend_ms)) mffa_test_redis_restart(&c->world->redis), c->redis_mend_ms = 0;
-    for (int i = 0; i < CAST_SCHEDULERS; i++)
-        if (c->scheduler[i].mend_ms && (all || now >= c->scheduler[i].mend_ms)) start_scheduler(c, &c->scheduler[i]);
+    for (int i = 0; i < CAST_SCHEDULERS; i++) {
+        cast_scheduler *s = &c->scheduler[i];
+        bool due = s->mend_ms && (all || now >= s->mend_ms);
+        if (due || (!s->mend_ms && waitpid(s->pid, NULL, WNOHANG) == s->pid)) start_scheduler(c, s); /* one that found no Redis ends */
+    }
     for (int i = 0; i < CAST_WORKERS; i++) {
         cast_worker *w = &c->worker[i];
         if (w->harm != UNHARMED && (all || now >= w->mend_ms)) mend_worker(c, w);

@@ -25,6 +25,19 @@ static void try_etag(const mffa_http_answer *a) {
     FUZZ_RULE(strlen(etag) < sizeof etag);
 }
 
+static void try_range(const mffa_http_answer *a) {
+    char value[96];
+    mffa_http_range r = {-1, -1, -1};
+    long long first = 0, last = 0, total = 0;
+    if (!mffa_http_read_range(a, &r)) {
+        FUZZ_RULE(r.first == -1 && r.last == -1 && r.total == -1); /* untouched */
+        return;
+    }
+    FUZZ_RULE(r.first >= 0 && r.last >= r.first && r.total > r.last);
+    (void)mffa_http_header(a, "Content-Range", value, sizeof value);
+    FUZZ_RULE(sscanf(value + 6, "%lld-%lld/%lld", &first, &last, &total) == 3 && first == r.first && last == r.last && total == r.total);
+}
+
 static void try_error(mffa_s3_call *c) {
     static char host[] = "s3.example.com", region[] = "eu-1";
     static mffa_s3_client client = {.host = host, .region = region};
@@ -53,6 +66,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *bytes, size_t len) {
     mffa_buf_puts(&c.answer.text, body ? body + 2 : "");
     for (size_t i = 0; i < sizeof names / sizeof *names; i++) try_header(&c.answer, names[i]);
     try_etag(&c.answer);
+    try_range(&c.answer);
     try_error(&c);
     return 0;
 }

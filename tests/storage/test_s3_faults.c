@@ -509,6 +509,69 @@ static void uploads_that_nobody_finished_go_with_delete_all(void **state) {
     finish(s, 3);
 }
 
+/* ---- settings ---- */
+
+static void encryption_and_the_requesters_costs_are_signed_headers(void **state) {
+    (void)state;
+    setenv("MFFA_S3_SSE", "aws:kms", 1), setenv("MFFA_S3_KMS_KEY", "key-7", 1), setenv("MFFA_S3_REQUESTER_PAYS", "on", 1);
+    SCRIPT({"200 OK", "ETag: \"a\"\r\n", NULL}, {"206 Partial Content", RANGE("0-4/5"), "hello"});
+    unsetenv("MFFA_S3_SSE"), unsetenv("MFFA_S3_KMS_KEY"), unsetenv("MFFA_S3_REQUESTER_PAYS");
+    assert_ok(mffa_store_put(s, "x", mffa_span_of("hello"), MFFA_PUT_REPLACE, &err));
+    assert_gets(s, "x", "hello");
+    const char *put = mffa_script_request(0), *get = mffa_script_request(1);
+    assert_non_null(strstr(put, "x-amz-server-side-encryption: aws:kms\r\nx-amz-server-side-encryption-aws-kms-key-id: key-7\r\n"));
+    assert_non_null(strstr(put, "x-amz-request-payer;x-amz-server-side-encryption;x-amz-server-side-encryption-aws-kms-key-id,"));
+    assert_non_null(strstr(get, "x-amz-request-payer: requester\r\n"));
+    assert_null(strstr(get, "server-side-encryption")); /* S3 refuses them there */
+    finish(s, 2);
+}
+
+/* A store of a server that only a proxy reaches. */
+static mffa_store *behind_proxy(void) {
+    mffa_err err = {0};
+    mffa_config c = {0};
+    mffa_store *s = NULL;
+    setenv("MFFA_S3_ENDPOINT", "http://s3.mffa.invalid", 1);
+    setenv("MFFA_S3_DEADLINE_MS", "500", 1);
+    assert_ok(mffa_config_load_env(&c, MFFA_WORKER, &err));
+    assert_ok(mffa_store_setup(&c, folder, &err));
+    mffa_config_done(&c);
+    assert_ok(mffa_store_open("s3://plant/dir", &s, &err));
+    return s;
+}
+
+static void the_usual_variables_name_a_proxy(void **state) {
+    (void)state;
+    static const mffa_step steps[] = {{"206 Partial Content", RANGE("0-4/5"), "hello"}};
+    setenv("http_proxy", mffa_script_start(steps, 1), 1);
+    mffa_store *s = behind_proxy();
+    assert_gets(s, "x", "hello");
+    assert_non_null(strstr(mffa_script_request(0), "GET http://s3.mffa.invalid/plant/dir/x HTTP/1.1\r\n"));
+    assert_non_null(strstr(mffa_script_request(0), "Host: s3.mffa.invalid\r\n"));
+    setenv("no_proxy", ".mffa.invalid", 1);
+    assert_get_fails(s, MFFA_EIO, "could not reach s3.mffa.invalid: ");
+    unsetenv("http_proxy"), unsetenv("no_proxy");
+    finish(s, 1);
+}
+
+static void bandwidth_has_a_limit(void **state) {
+    (void)state;
+    char *large = part_of_x();
+    large[1000000] = '\0';
+    const mffa_step steps[] = {{"206 Partial Content", RANGE("0-999999/1000000"), large}};
+    setenv("MFFA_S3_BYTES_PER_S", "400000", 1);
+    mffa_store *s = scripted(steps, 1, "20000");
+    unsetenv("MFFA_S3_BYTES_PER_S");
+    mffa_err err = {0};
+    MFFA_AUTO(mffa_buf_done) mffa_buf got = {0};
+    int64_t began = mffa_now_ms();
+    assert_ok(mffa_store_get(s, "x", 1 << 20, &got, &err));
+    assert_int_equal(got.len, 1000000);
+    assert_true(mffa_now_ms() - began >= 1000); /* unlimited it takes milliseconds */
+    finish(s, 1);
+    free(large);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(slow_down_twice_is_waited_out),
@@ -538,6 +601,9 @@ int main(void) {
         cmocka_unit_test(folders_that_consoles_make_are_no_objects_and_odd_keys_are_errors),
         cmocka_unit_test(what_could_not_be_deleted_is_named),
         cmocka_unit_test(uploads_that_nobody_finished_go_with_delete_all),
+        cmocka_unit_test(encryption_and_the_requesters_costs_are_signed_headers),
+        cmocka_unit_test(the_usual_variables_name_a_proxy),
+        cmocka_unit_test(bandwidth_has_a_limit),
     };
     if (!mkdtemp(folder)) return 1;
     int failed = cmocka_run_group_tests(tests, NULL, NULL);
