@@ -52,9 +52,9 @@ redis: {url: "redis://redis.example.com"}
 scheduler: {image: {repository: $INNER_REGISTRY/mffa-scheduler}}
 workerDefaults: {image: {repository: $INNER_REGISTRY/mffa-worker-cpu}}
 EOT
-types() { # HEADING N
+types() { # HEADING N; a helm from `go install` knows no version of Kubernetes
   local commands
-  commands=$(page_commands "$page" "$1" "$2" | sed "s#mffa-images.tar#$tmp/&#; s#helm package helm/mffa#& --destination $tmp#; s#mffa-0.1.0.tgz#$tmp/&#; s#values.yaml#$tmp/&#")
+  commands=$(page_commands "$page" "$1" "$2" | sed "s#mffa-images.tar#$tmp/&#; s#helm package helm/mffa#& --destination $tmp#; s#mffa-0.1.0.tgz#$tmp/&#; s#values.yaml#$tmp/&#; s#helm template#& --kube-version 1.33.0#")
   [ -n "$commands" ] || die "there is no block $2 below \"$1\""
   bash -euo pipefail -c "$commands" >"$tmp/out" 2>&1 || { tail -n 30 "$tmp/out"; die "$1: $commands"; }
   say "ok   $1: $(grep -c . <<<"$commands") lines"
