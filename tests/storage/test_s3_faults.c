@@ -390,7 +390,8 @@ static void an_acknowledged_object_that_is_not_there_is_sent_again(void **state)
     mffa_err err = {0};
     const mffa_step absent = {"404 Not Found", NULL, NULL}, other = {"200 OK", "x-amz-meta-mffa-put: other\r\n", NULL};
     const mffa_step ended = {"204 No Content", NULL, NULL};
-    const mffa_step again[] = {CREATED, STORED("a"), STORED("b"), COMPLETED, absent, ended, CREATED, STORED("a"), STORED("b"), COMPLETED, OURS};
+    const mffa_step again[] = {CREATED, STORED("a"), STORED("b"), COMPLETED, absent, ended,
+                               CREATED, STORED("a"), STORED("b"), COMPLETED, OURS};
     assert_ok(put_two_parts(again, 11, 11, MFFA_PUT_REPLACE, &err));
     mffa_script_stop();
     const mffa_step never[] = {CREATED, STORED("a"), STORED("b"), COMPLETED, other, ended,
