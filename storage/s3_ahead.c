@@ -77,7 +77,8 @@ static mffa_code take(void *ctx, const mffa_http_answer *answer, int64_t at, mff
     lane *l = ctx;
     char etag[MFFA_S3_ETAG];
     mffa_s3_etag(answer, etag);
-    if (at == 0 && (answer->status != 200 || strcmp(etag, l->item->etag) != 0)) return mffa_fail(err, MFFA_EIO, "it changed since it was listed");
+    if (at == 0 && (answer->status != 200 || strcmp(etag, l->item->etag) != 0))
+        return mffa_fail(err, MFFA_EIO, "it changed since it was listed");
     if (at + (int64_t)piece.len > l->item->bytes) return mffa_fail(err, MFFA_EIO, "it is longer than was listed");
     return mffa_cache_write(&l->entry, at, piece, err);
 }

@@ -8,8 +8,8 @@
 
 /* objects: in the order in which they will be read; keys are relative to prefix. Those of more than one part are left out. bucket and
  * prefix stay with the caller. */
-MFFA_MUST_USE mffa_code mffa_s3_ahead_open(mffa_s3_client *c, const char *bucket, const char *prefix, const mffa_object *objects, size_t count,
-                                           mffa_s3_ahead **out, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_s3_ahead_open(mffa_s3_client *c, const char *bucket, const char *prefix, const mffa_object *objects,
+                                           size_t count, mffa_s3_ahead **out, mffa_err *err);
 void mffa_s3_ahead_close(mffa_s3_ahead *a);
 
 /* All of them, of max_bytes in all, while go_on(ctx) says so. */

@@ -9,7 +9,8 @@
 MFFA_MUST_USE mffa_code mffa_s3_later_open(mffa_s3_store *store, mffa_s3_later **out, mffa_err *err);
 void mffa_s3_later_close(mffa_s3_later *l); /* what was not settled may or may not have arrived */
 
-/* key: whole. body: taken over; in memory it is copied, a descriptor is closed when it is sent. Fails with what an earlier one failed with. */
+/* key: whole. body: taken over; in memory it is copied, a descriptor is closed when it is sent. Fails with what an earlier one failed
+ * with. */
 MFFA_MUST_USE mffa_code mffa_s3_later_put(mffa_s3_later *l, const char *key, const mffa_http_body *body, mffa_put how, mffa_err *err);
 /* Waits for all; the first failure since the last call. */
 MFFA_MUST_USE mffa_code mffa_s3_later_settle(mffa_s3_later *l, mffa_err *err);

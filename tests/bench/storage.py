@@ -112,7 +112,8 @@ def rclone(binary, what, prefix, folder=None):
 
 
 ENVIRONMENT = {"MFFA_S3_CONCURRENCY": str(LANES), "RCLONE_CONFIG_S3_TYPE": "s3", "RCLONE_CONFIG_S3_PROVIDER": "Other",
-               "RCLONE_CONFIG_S3_ENV_AUTH": "true", "RCLONE_CONFIG_S3_FORCE_PATH_STYLE": "true", "RCLONE_S3_NO_CHECK_BUCKET": "true", "RCLONE_CONFIG": "/dev/null"}
+               "RCLONE_CONFIG_S3_ENV_AUTH": "true", "RCLONE_CONFIG_S3_FORCE_PATH_STYLE": "true", "RCLONE_S3_NO_CHECK_BUCKET": "true",
+               "RCLONE_CONFIG": "/dev/null"}
 
 
 def make(folder, count, size):

@@ -6,7 +6,8 @@
 static bool decode_again(const char *text, mffa_buf *out) {
     static const char digits[] = "0123456789abcdef0123456789ABCDEF";
     for (; *text; text++) {
-        const char *high = *text == '%' && text[1] ? strchr(digits, text[1]) : NULL, *low = high && text[2] ? strchr(digits, text[2]) : NULL;
+        const char *high = *text == '%' && text[1] ? strchr(digits, text[1]) : NULL;
+        const char *low = high && text[2] ? strchr(digits, text[2]) : NULL;
         char byte = *text == '+' ? ' ' : low ? (char)((high - digits) % 16 * 16 + (low - digits) % 16) : *text;
         if (low) text += 2;
         if (!byte) return false;

@@ -31,7 +31,8 @@ static const char *result_of(const char *id) {
 static void assert_done(const char *id, const char *place) {
     world_wait(&w, id, "done");
     world_check_manifest(&w, id);
-    if (strncmp(result_of(id), place, strlen(place)) != 0) fail_msg("%s published \"%s\", expected it below \"%s\"", id, result_of(id), place);
+    if (strncmp(result_of(id), place, strlen(place)) != 0)
+        fail_msg("%s published \"%s\", expected it below \"%s\"", id, result_of(id), place);
 }
 
 static void every_kind_of_job_runs_with_any_mix_of_places(void **state) {
@@ -42,8 +43,8 @@ static void every_kind_of_job_runs_with_any_mix_of_places(void **state) {
     const char *there = world_submit(&w, "fit dataset %s/dataset weights %s/weights output %s/out " SMALL, file, s3, s3);
     const char *mixed = world_submit(&w, "fit dataset %s/dataset output %s/out backbone %s after %s " SMALL, s3, file, tuned, tuned);
     const char *here = world_submit(&w, "fit dataset %s/dataset output %s/out " SMALL, file, file);
-    const char *all_s3 = world_submit(&w, "evaluate dataset %s/dataset weights %s/weights model %s output %s/out after %s", s3, s3, there, s3,
-                                      there);
+    const char *all_s3 =
+        world_submit(&w, "evaluate dataset %s/dataset weights %s/weights model %s output %s/out after %s", s3, s3, there, s3, there);
     const char *all_here = world_submit(&w, "evaluate dataset %s/dataset model %s output %s/out after %s", file, here, file, here);
     const char *to_here = world_submit(&w, "evaluate dataset %s/dataset model %s output %s/out after %s", s3, mixed, file, mixed);
     assert_done(tuned, s3), assert_done(there, s3), assert_done(mixed, file), assert_done(here, file);
