@@ -82,6 +82,8 @@ engine_wanting() {
   engine_setup "$dir" >"$dir/setup.log" 2>&1 || { echo "buildah, podman or a base image could not be had: $(tail -n 1 "$dir/setup.log")"; return; }
   printf 'FROM %s\nRUN true\n' "$base_image" | buildah bud --isolation chroot --pull-never -f - "$dir/ca" >"$dir/setup.log" 2>&1 ||
     { echo "buildah cannot run a step: $(tail -n 1 "$dir/setup.log")"; return; }
+  podman run --rm --network host --read-only --cap-drop all --pids-limit 256 --memory 64m "$base_image" true >"$dir/setup.log" 2>&1 ||
+    { echo "podman cannot run a container: $(grep -v 'systemd connection' "$dir/setup.log" | tail -n 1)"; return; }
   [ "$STORAGE_DRIVER" = overlay ] || need=25
   free=$(($(df --output=avail -k "$dir" | tail -n 1) / 1000000))
   [ "$free" -ge $need ] || echo "$dir has $free GB free, $need are needed"
