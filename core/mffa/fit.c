@@ -19,7 +19,7 @@ typedef struct fit {
     int64_t batch, patches;         /* patches of a picture */
     float *images;                  /* [batch, 3, S, S] */
     float *embedding;               /* [batch * patches, C2 + C3] */
-    float *features;                /* [batch, P, d] */
+    float *features;                /* [batch, P, d]; NULL when the sums grow on the device */
     float *rows;                    /* [pictures * patches, 128] projected; given back once the coreset is chosen */
     int64_t *picture, pictures;     /* [count] index in the source of those that were not left out */
     mffa_gaussian_sums *sums;       /* on the host, */
@@ -76,14 +76,15 @@ static mffa_code fit_init(fit *f, mffa_err *err) {
     f->patches = (side / 8) * (side / 8);
     f->images = mffa_alloc_array((size_t)f->batch, (size_t)(3 * side * side) * sizeof *f->images);
     f->embedding = mffa_alloc_array((size_t)(f->batch * f->patches), (size_t)(m->c2 + m->c3) * sizeof *f->embedding);
-    f->features = mffa_alloc_array((size_t)(f->batch * positions), (size_t)m->profile.gaussian_channels * sizeof *f->features);
+    bool grows = mffa_network_on_device(f->net);
+    if (!grows) f->features = mffa_alloc_array((size_t)(f->batch * positions), (size_t)m->profile.gaussian_channels * sizeof *f->features);
     f->rows = mffa_alloc_array((size_t)(f->train->count * f->patches), W * sizeof *f->rows);
     f->picture = mffa_alloc_array((size_t)f->train->count, sizeof *f->picture);
-    if (!f->images || !f->embedding || !f->features || !f->rows || !f->picture)
+    if (!f->images || !f->embedding || (!grows && !f->features) || !f->rows || !f->picture)
         return mffa_fail(err, MFFA_ENOMEM,
                          "out of memory for the patches of %lld pictures (%lld MiB): fewer pictures or a smaller side need less",
                          (long long)f->train->count, (long long)(f->train->count * f->patches * W * 4 >> 20));
-    if (mffa_network_on_device(f->net))
+    if (grows)
         return mffa_gaussian_growing_open(mffa_network_device(f->net), positions, m->profile.gaussian_channels, &f->growing, err);
     return mffa_gaussian_sums_open(positions, m->profile.gaussian_channels, mffa_device_threads(mffa_network_device(f->net)), &f->sums,
                                    err);
@@ -325,7 +326,7 @@ mffa_need mffa_model_fit_need(const mffa_network *net, const mffa_profile *profi
     int64_t side = profile->side, patches = (side / 8) * (side / 8), positions = (int64_t)profile->grid * profile->grid,
             d = profile->gaussian_channels;
     int64_t bank = mffa_coreset_count(images * patches, profile->ratio), width = i->c2 + i->c3;
-    int64_t batch = i->batch < images ? i->batch : images, buffers = batch * 4 * (3 * side * side + patches * width + positions * d);
+    int64_t batch = i->batch < images ? i->batch : images, buffers = batch * 4 * (3 * side * side + patches * width);
     int64_t rows = images * patches * W * 4, choosing = images * patches * 9 + bank * W * 4;
     int64_t libraries = mffa_libraries_bytes(mffa_network_device(net));
     if (mffa_network_on_device(net)) {
@@ -335,6 +336,7 @@ mffa_need mffa_model_fit_need(const mffa_network *net, const mffa_profile *profi
                            on_device(net, profile, batch, images * patches)};
     }
     int64_t weights = mffa_network_weights_bytes(net), sums = mffa_gaussian_sums_bytes(positions, d);
+    buffers += batch * 4 * positions * d;
     int64_t most = rows + sums + mffa_network_bytes(net, batch, 1, profile->side, profile->grid);
     int64_t middle = weights + rows + choosing + sums + bank * width * 4;
     int64_t last = weights + mffa_gaussian_finish_bytes(positions, d, profile->keep_statistics) + bank * width * 4;

@@ -68,7 +68,7 @@ static mffa_code check_network(const mffa_model *m, const mffa_network *net, mff
     return MFFA_OK;
 }
 
-typedef struct buffers { /* of one batch, on the host */
+typedef struct buffers { /* of one batch, on the host; all but maps: NULL when the device keeps them */
     float *patches, *features, *nns, *gaussian, *maps;
 } buffers;
 
@@ -80,14 +80,16 @@ static void buffers_done(buffers *b) {
     free(b->maps);
 }
 
-static mffa_code buffers_init(const mffa_model *m, int64_t batch, buffers *b, mffa_err *err) {
+static mffa_code buffers_init(const mffa_model *m, bool on_device, int64_t batch, buffers *b, mffa_err *err) {
     size_t n = (size_t)batch, side = (size_t)m->profile.side, patches = n * (side / 8) * (side / 8),
            positions = n * (size_t)m->gaussian.positions;
-    *b = (buffers){.patches = mffa_alloc_array(patches, (size_t)m->bank.width * sizeof(float)),
+    *b = (buffers){.maps = mffa_alloc_array(2 * n, side * side * sizeof(float))};
+    if (on_device && b->maps) return MFFA_OK;
+    *b = (buffers){.maps = b->maps,
+                   .patches = mffa_alloc_array(patches, (size_t)m->bank.width * sizeof(float)),
                    .features = mffa_alloc_array(positions, (size_t)m->gaussian.channels * sizeof(float)),
                    .nns = mffa_alloc_array(patches, sizeof(float)),
-                   .gaussian = mffa_alloc_array(positions, sizeof(float)),
-                   .maps = mffa_alloc_array(2 * n, side * side * sizeof(float))};
+                   .gaussian = mffa_alloc_array(positions, sizeof(float))};
     if (b->patches && b->features && b->nns && b->gaussian && b->maps) return MFFA_OK;
     return mffa_fail(err, MFFA_ENOMEM, "out of memory for scoring %lld pictures at once: a smaller batch needs less", (long long)batch);
 }
@@ -172,7 +174,7 @@ mffa_code mffa_model_score(const mffa_model *m, mffa_network *net, mffa_maps whi
         mffa_err why = {0};
         int64_t batch = mffa_network_describe(net)->batch;
         if (batch > n - i) batch = n - i;
-        rc = buffers_init(m, batch, &b, &why);
+        rc = buffers_init(m, mffa_network_on_device(net), batch, &b, &why);
         if (!rc) rc = score_batch(m, net, which, images + i * 3 * pixels, batch, &b, maps + i * pixels, scores + i, &why);
         if (rc == MFFA_ENOMEM && batch > 1) { /* half as many may fit, now and for what follows */
             mffa_network_shrink(net, (int)(batch / 2));
@@ -202,9 +204,9 @@ mffa_need mffa_model_score_need(const mffa_model *m, const mffa_network *net, in
     const int64_t left_over = INT64_C(72) << 20; /* in the heap, of the fit before and of decoded pictures: measured */
     int64_t side = m->profile.side, pixels = side * side, patches = pixels / 64, positions = m->gaussian.positions;
     int64_t pictures = batch * pixels * (3 * 4 + 4 + 1); /* with their maps and masks */
-    int64_t on_host = batch * 4 * (patches * (m->bank.width + 1) + positions * (m->gaussian.channels + 1) + 2 * pixels);
-    int64_t host = mffa_libraries_bytes(mffa_network_device(net)) + left_over + mffa_model_bytes(m) + pictures + on_host;
+    int64_t host = mffa_libraries_bytes(mffa_network_device(net)) + left_over + mffa_model_bytes(m) + pictures + batch * 4 * 2 * pixels;
     if (mffa_network_on_device(net)) return (mffa_need){mffa_with_slack(host), on_device(m, net, batch)};
+    host += batch * 4 * (patches * (m->bank.width + 1) + positions * (m->gaussian.channels + 1));
     int64_t nearest = mffa_network_weights_bytes(net) + mffa_bank_nearest_bytes(&m->bank, batch * patches),
             networks = mffa_network_bytes(net, batch, batch, (int)side, m->profile.grid);
     return (mffa_need){mffa_with_slack(host + (networks > nearest ? networks : nearest)), 0};

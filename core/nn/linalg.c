@@ -26,28 +26,6 @@ mffa_code mffa_linalg_product_nt(const mffa_device *d, const float *a, int64_t m
     return finish(s, tc, MFFA_F32, out, err);
 }
 
-static mffa_code gram(const mffa_device *d, mffa_dtype dtype, const void *x, int64_t batch, int64_t n, int64_t k, double alpha, double beta,
-                      void *out, mffa_err *err) {
-    mffa_code rc = check_sizes(batch, n > k ? n : k, k, err);
-    if (!rc) rc = check_sizes(batch, n, k, err);
-    if (rc) return rc;
-    MFFA_AUTO(mffa_scope_close_p) mffa_scope *s = mffa_scope_open(d, MFFA_INFER);
-    mffa_tensor *tx = mffa_tensor_borrow(s, dtype, x, 3, (int64_t[]){batch, n, k});
-    mffa_tensor *tc = mffa_tensor_borrow(s, dtype, out, 3, (int64_t[]){batch, k, k});
-    mffa_gemm(s, tc, tx, tx, (mffa_gemm_how){.transpose_a = true, .alpha = alpha, .beta = beta});
-    return finish(s, tc, dtype, out, err);
-}
-
-mffa_code mffa_linalg_gram(const mffa_device *d, const float *x, int64_t batch, int64_t n, int64_t k, float alpha, float beta, float *out,
-                           mffa_err *err) {
-    return gram(d, MFFA_F32, x, batch, n, k, alpha, beta, out, err);
-}
-
-mffa_code mffa_linalg_gram_f64(const mffa_device *d, const double *x, int64_t batch, int64_t n, int64_t k, double alpha, double beta,
-                               double *out, mffa_err *err) {
-    return gram(d, MFFA_F64, x, batch, n, k, alpha, beta, out, err);
-}
-
 void mffa_linalg_row_norms(const float *x, int64_t rows, int64_t k, float *out) {
     for (int64_t i = 0; i < rows; i++) {
         double sum = 0;
