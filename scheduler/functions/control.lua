@@ -32,13 +32,13 @@ function verbs.retry(args)
       refuse('PARENTENDED', '%s waits for %s and it is %s: retry %s first', j.id, parent, other.state or 'gone', other.cause or parent)
     end
   end
-  local p, cfg = plan(), read_cfg('seq', 'full', 'max_queued')
-  check_room(p, cfg, pool_of(j), 1)
-  put(p, 'HINCRBY', key('cfg'), 'seq', 1)
+  local p, seq, full, max_queued = plan(), read_cfg('seq', 'full', 'max_queued')
+  check_room(p, full, max_queued, pool_of(j), 1)
+  put(p, 'HINCRBY', key('cfg'), 'seq', '1')
   leave(p, j)
   unset(p, j, 'failures', 'lost', 'reason', 'ended', 'due')
-  set(p, j, 'seq', integer_text(tonumber(cfg.seq or 0) + 1))
-  count_open(p, j, 1)
+  set(p, j, 'seq', integer_text(tonumber(seq or 0) + 1))
+  count_open(p, j, '1')
   if j.run then put(p, 'PERSIST', key('ev', j.id)) end
   if #waits > 0 then block(p, j, 'retry', 'yes') else start(p, j, 'retry', 'yes') end
   revive_dependents(p, j)

@@ -3,8 +3,8 @@
 local GIVE_URL = 'give s3://bucket/prefix or file:///path'
 
 local function is_url(text)
-  return (string.match(text, '^s3://[a-z0-9][a-z0-9.-]+/') or string.match(text, '^s3://[a-z0-9][a-z0-9.-]+$')
-    or string.match(text, '^file:///.')) and not string.find(text, '%c')
+  return string.match(text, '^s3://[a-z0-9][a-z0-9.-]+/%C*$') or string.match(text, '^s3://[a-z0-9][a-z0-9.-]+$')
+    or string.match(text, '^file:///%C+$')
 end
 local function is_job_id(text) return string.match(text, '^%l[%l%d]*%-%d+$') end
 local function check_size(name, value, limit)
@@ -117,6 +117,7 @@ local fields = { -- default nil: none, or what help says
 local COMMON = { 'prio', 'after', 'idem', 'delay', 'retries', 'timeout', 'pool', 'keep', 'trace' }
 local KIND_NAMES = { 'finetune', 'fit', 'evaluate', 'score', 'verify', 'pipeline' }
 local RUN_KINDS = { 'finetune', 'fit', 'evaluate', 'score', 'verify' } -- what a worker runs
+local RUN_KINDS_TEXT = 'finetune,fit,evaluate,score,verify'
 local kinds = { -- own fields in the order of the help; needs: must be given
   finetune = {
     own = { 'dataset', 'output', 'weights', 'profile', 'seed', 'epochs', 'batch', 'learning_rate', 'side', 'on_bad_image' },
@@ -151,17 +152,23 @@ local kinds = { -- own fields in the order of the help; needs: must be given
     help = 'finetune (unless psg off), fit and evaluate, each after the other',
   },
 }
-for i = 1, #KIND_NAMES do
-  local kind = kinds[KIND_NAMES[i]]
-  kind.knows = {}
-  for j = 1, #kind.own do kind.knows[kind.own[j]] = true end
-  for j = 1, #COMMON do kind.knows[COMMON[j]] = true end
-end
-
 -- evaluate and score go by their model's profile: one that is given is compared with it, none is assumed.
 local function default_of(kind, name)
   if name == 'profile' and (kind == 'evaluate' or kind == 'score') then return nil end
   return fields[name].default
+end
+local NOT_FOR_WORKERS = { idem = true, delay = true, after = true }
+for i = 1, #KIND_NAMES do -- knows: a set of names; told, defaults: what a worker gets, and its default or false, in the same order
+  local name, kind = KIND_NAMES[i], kinds[KIND_NAMES[i]]
+  kind.knows, kind.told, kind.defaults = {}, {}, {}
+  local function know(field)
+    kind.knows[field] = true
+    if NOT_FOR_WORKERS[field] then return end
+    kind.told[#kind.told + 1] = field
+    kind.defaults[#kind.told] = default_of(name, field) or false
+  end
+  for j = 1, #kind.own do know(kind.own[j]) end
+  for j = 1, #COMMON do know(COMMON[j]) end
 end
 
 -- Edit distance, for "did you mean".

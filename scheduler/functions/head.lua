@@ -7,6 +7,11 @@
 -- While a library is loaded Redis offers it none of Lua's own functions (no pairs, no string): outside of functions there is only
 -- plain language here. Time is Redis' TIME alone. States change in jobs.lua alone.
 
+-- What the functions use of Lua and Redis, as locals from the first call on: a global is looked for in three tables each time.
+local register_function = redis.register_function
+local function globals() return redis, string, table, math, error, ipairs, pairs, pcall, tonumber, tostring, type, unpack end
+local redis, string, table, math, error, ipairs, pairs, pcall, tonumber, tostring, type, unpack
+
 local VERSION = 1       -- of this library; a loader replaces older ones only
 local OLDEST_CLIENT = 1 -- the oldest client (its own VERSION) that still speaks our argument order
 
@@ -54,16 +59,21 @@ local function is_denial(text)
   return false
 end
 
--- Plans. sets: the HSET of each record that more fields may still join.
-local function plan() return { wakes = {}, sets = {} } end
-local function put(p, ...) p[#p + 1] = { ... } end
+-- Plans: n commands, with room for as many as most verbs need. command: the HSET of `record`, which more fields may still join.
+local function plan()
+  return { nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, n = 0, record = nil, command = nil, wakes = nil }
+end
+local function put(p, ...)
+  local n = p.n + 1
+  p.n, p[n] = n, { ... }
+end
 local function commit(p)
-  for i = 1, #p do
+  for i = 1, p.n do
     if not redis.acl_check_cmd(unpack(p[i])) then -- whole: Redis 8 counts the arguments
       error({ refusal = string.format("NOPERM this user may not %s '%s': nothing was changed", p[i][1], p[i][2]) })
     end
   end
-  for i = 1, #p do redis.call(unpack(p[i])) end
+  for i = 1, p.n do redis.call(unpack(p[i])) end
 end
 
 -- Flat lists name, value, name, value... and tables.
@@ -80,8 +90,8 @@ local function sorted_names(t)
 end
 local function add(list, name, value)
   if value ~= nil then
-    list[#list + 1] = name
-    list[#list + 1] = tostring(value)
+    local n = #list
+    list[n + 1], list[n + 2] = name, tostring(value)
   end
 end
 local function words_of(text)
@@ -89,7 +99,7 @@ local function words_of(text)
   for word in string.gmatch(text or '', '[^%s,]+') do words[#words + 1] = word end
   return words
 end
-local function integer_text(n) return string.format('%.0f', n) end
+local function integer_text(n) return string.format('%d', n) end
 
 -- Milliseconds since 1970 as 2026-01-31T12:00:00Z (days to civil date: H. Hinnant, "chrono-compatible low-level date algorithms").
 local function date_text(ms)
@@ -106,13 +116,14 @@ local function date_text(ms)
     math.floor(rest / 3600), math.floor(rest % 3600 / 60), rest % 60)
 end
 
--- The settings and counters that a verb names, as a table; a setting that is not stored has its default.
+-- The settings (numbers; one that is not stored has its default) and the counters (texts, or false) that a verb names.
 local function read_cfg(...)
-  local names = { ... }
-  local values, cfg = redis.call('HMGET', key('cfg'), unpack(names)), {}
-  for i = 1, #names do cfg[names[i]] = values[i] or DEFAULTS[names[i]] end
-  for name in pairs(DEFAULTS) do cfg[name] = tonumber(cfg[name] or DEFAULTS[name]) end
-  return cfg
+  local names, values = { ... }, redis.call('HMGET', key('cfg'), ...)
+  for i = 1, #names do
+    local default = DEFAULTS[names[i]]
+    if default then values[i] = tonumber(values[i]) or default end
+  end
+  return unpack(values)
 end
 
 -- Ids are <epoch>-<number>. The number counts on for ever, the epoch belongs to this library in this Redis process: after a restart,
@@ -137,16 +148,15 @@ local function epoch_from(token, previous)
   local epoch = letter(1, FIRST) .. letter(6, OTHERS) .. letter(11, OTHERS) .. letter(16, OTHERS)
   return epoch == previous and epoch_from(hash, previous) or epoch
 end
--- Notes in the plan that n more ids are taken; answers the epoch and the number before the first. cfg: epoch, process, seq.
-local function take_ids(p, cfg, n)
-  local epoch = cfg.epoch
-  if cfg.process ~= process_token() then
+-- Notes in the plan that n more ids are taken; answers their epoch. epoch, drawn_by: of the last ids, and the process that drew it.
+local function take_ids(p, epoch, drawn_by, n)
+  if drawn_by ~= process_token() then
     draws = draws + 1
-    epoch = epoch_from(process .. ':' .. draws, cfg.epoch)
+    epoch = epoch_from(process .. ':' .. draws, epoch)
     put(p, 'HSET', key('cfg'), 'process', process, 'epoch', epoch)
   end
-  put(p, 'HINCRBY', key('cfg'), 'seq', n)
-  return epoch, tonumber(cfg.seq or 0)
+  put(p, 'HINCRBY', key('cfg'), 'seq', integer_text(n))
+  return epoch
 end
 
 -- Verbs: name -> function(args), registered in verbs.lua.

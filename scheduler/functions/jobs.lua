@@ -30,23 +30,22 @@ local function peek_at(id, ...)
   return t
 end
 
+-- Names and values, both as text.
 local function set(p, j, ...)
-  local record, pairs_ = key('job', j.id), { ... }
-  local command = p.sets[record]
-  if not command then
-    command = { 'HSET', record }
-    p.sets[record], p[#p + 1] = command, command
-  end
-  for i = 1, #pairs_, 2 do
-    j[pairs_[i]] = tostring(pairs_[i + 1])
-    add(command, pairs_[i], j[pairs_[i]])
+  local record, given = key('job', j.id), { ... }
+  for i = 1, #given, 2 do j[given[i]] = given[i + 1] end
+  if p.record ~= record then
+    put(p, 'HSET', record, ...)
+    p.record, p.command = record, p[p.n]
+  else
+    local command, n = p.command, #p.command
+    for i = 1, #given do command[n + i] = given[i] end
   end
 end
 local function unset(p, j, ...)
-  local record = key('job', j.id)
   for _, name in ipairs({ ... }) do j[name] = nil end
-  put(p, 'HDEL', record, ...)
-  p.sets[record] = nil -- what is set from now on comes after this
+  put(p, 'HDEL', key('job', j.id), ...)
+  p.record = nil -- what is set from now on comes after this
 end
 
 -- One event in the queue's stream, and in the job's own once it has run.
@@ -57,9 +56,10 @@ end
 
 -- Tokens for idle workers: hints, so a bounded number of them.
 local function wake(p, pool)
-  local waiting = p.wakes[pool] or redis.call('LLEN', key('wake', pool))
+  local wakes = p.wakes or {} -- tokens of a pool, those of this plan counted
+  local waiting = wakes[pool] or redis.call('LLEN', key('wake', pool))
   if waiting < WAKES_KEPT then put(p, 'RPUSH', key('wake', pool), '1') end
-  p.wakes[pool] = waiting + 1
+  wakes[pool], p.wakes = waiting + 1, wakes
 end
 
 local function leave(p, j)
@@ -74,7 +74,7 @@ local function leave(p, j)
   end
 end
 
--- pools: how many jobs of a pool have not ended. O(1).
+-- pools: how many jobs of a pool have not ended; by: '1' or '-1'. O(1).
 local function count_open(p, j, by) put(p, 'HINCRBY', key('pools'), pool_of(j), by) end
 
 local function enqueue(p, j, ...)
@@ -101,23 +101,23 @@ local function start(p, j, ...)
 end
 
 local function retention_s(j, state)
-  local cfg = read_cfg('retention_s', 'dead_retention_s')
-  return tonumber(j.keep) or (state == 'dead' and cfg.dead_retention_s or cfg.retention_s)
+  return tonumber(j.keep) or (read_cfg(state == 'dead' and 'dead_retention_s' or 'retention_s'))
 end
 
--- Counts for metrics: '<what>:<kind>' or '<what>:<kind>:<state>'.
-local function tally(p, ...) put(p, 'HINCRBY', key('counts'), table.concat({ ... }, ':'), 1) end
+-- Counts for metrics; what: '<what>:<kind>' or '<what>:<kind>:<state>'.
+local function tally(p, what) put(p, 'HINCRBY', key('counts'), what, '1') end
 
--- The end itself, without what it means for other jobs.
+-- The end itself, without what it means for other jobs. Answers for how many seconds the record stays.
 local function settle(p, j, state, ...)
   leave(p, j)
-  count_open(p, j, -1)
-  j.state = state
+  count_open(p, j, '-1')
+  local stays_s = retention_s(j, state)
   set(p, j, 'state', state, 'ended', now_text, ...)
-  put(p, 'ZADD', key(state), integer_text(now + retention_s(j, state) * 1000), j.id)
+  put(p, 'ZADD', key(state), integer_text(now + stays_s * 1000), j.id)
   event(p, j, ...)
-  tally(p, 'ended', j.kind, state)
+  tally(p, 'ended:' .. j.kind .. ':' .. state)
   if j.run then put(p, 'PEXPIRE', key('ev', j.id), EVENTS_TTL_MS) end
+  return stays_s
 end
 
 local END_WORDS = { failed = 'has failed', dead = 'is dead', cancelled = 'was cancelled' }
@@ -142,7 +142,9 @@ local function skip_dependents(p, j)
 end
 -- What the job published is written into those that name it, so its own record may go. O(dependents).
 local function release_dependents(p, j)
-  for _, id in ipairs(kids_of(j.id)) do
+  local kids = kids_of(j.id)
+  if #kids == 0 then return end
+  for _, id in ipairs(kids) do
     local k, waits = kid(id), key('wait', id)
     put(p, 'SREM', waits, j.id)
     for _, name in ipairs(REFERENCES) do
@@ -157,8 +159,9 @@ local function release_dependents(p, j)
 end
 
 local function finish_as(p, j, state, ...)
-  settle(p, j, state, ...)
+  local stays_s = settle(p, j, state, ...)
   if state == 'done' then release_dependents(p, j) else skip_dependents(p, j) end
+  return stays_s
 end
 
 -- The end of a run. how: done, failed, lost, preempted, cancelled; a repeated call of the same run finds it there.
@@ -173,8 +176,8 @@ local function close_run(p, j, how)
 end
 local function count(p, j, name)
   local n = tonumber(j[name] or 0) + 1
-  set(p, j, name, n)
-  tally(p, name, j.kind)
+  set(p, j, name, integer_text(n))
+  tally(p, name .. ':' .. j.kind)
   return n
 end
 
@@ -182,7 +185,7 @@ end
 local function run_failed(p, j, reason, retryable)
   local failures = count(p, j, 'failures')
   if retryable and failures <= tonumber(j.retries or fields.retries.default) then
-    local back_off = math.min(read_cfg('backoff_ms').backoff_ms * 2 ^ math.min(failures - 1, 30), BACKOFF_LIMIT_MS)
+    local back_off = math.min(read_cfg('backoff_ms') * 2 ^ math.min(failures - 1, 30), BACKOFF_LIMIT_MS)
     leave(p, j)
     set(p, j, 'reason', reason)
     postpone(p, j, integer_text(now + back_off), 'reason', reason)
@@ -246,7 +249,7 @@ local function revive_dependents(p, j)
     local k = found[id]
     leave(p, k)
     unset(p, k, 'cause', 'reason', 'ended')
-    count_open(p, k, 1)
+    count_open(p, k, '1')
     block(p, k)
   end
 end

@@ -31,21 +31,21 @@ local function forget(index, id)
 end
 
 -- After a restart or fail-over nobody could beat for a while: each running job gets one more full lease.
-local function grant_grace(cfg)
-  if cfg.reaped == process_token() then return end
+local function grant_grace(reaped, lease_ms)
+  if reaped == process_token() then return end
   local p = plan()
-  for _, id in ipairs(redis.call('ZRANGE', key('lease'), 0, -1)) do put(p, 'ZADD', key('lease'), now + cfg.lease_ms, id) end
+  for _, id in ipairs(redis.call('ZRANGE', key('lease'), 0, -1)) do put(p, 'ZADD', key('lease'), integer_text(now + lease_ms), id) end
   put(p, 'HSET', key('cfg'), 'reaped', process)
   commit(p)
 end
 
-local function watch_memory(cfg)
+local function watch_memory(was_full)
   if not redis.acl_check_cmd('INFO', 'memory') then return end
   local info = redis.call('INFO', 'memory')
   local used, most = tonumber(string.match(info, 'used_memory:(%d+)')), tonumber(string.match(info, 'maxmemory:(%d+)'))
   local full, p = most > 0 and used > most * 0.95, plan()
-  if full and not cfg.full then put(p, 'HSET', key('cfg'), 'full', '1') end
-  if not full and cfg.full then put(p, 'HDEL', key('cfg'), 'full') end
+  if full and not was_full then put(p, 'HSET', key('cfg'), 'full', '1') end
+  if not full and was_full then put(p, 'HDEL', key('cfg'), 'full') end
   commit(p)
 end
 
@@ -135,7 +135,7 @@ local function answer_message(id, args, full)
   local p = ok and made.plan or plan()
   local state, name, value = 'accepted', 'ids', ok and table.concat(made.ids, ' ')
   if refusal then state, name, value = 'rejected', 'reason', refusal end
-  if refusal then tally(p, 'refused', string.match(refusal, '^%a+')) end
+  if refusal then tally(p, 'refused:' .. string.match(refusal, '^%a+')) end
   put(p, 'HSET', key('job', id), 'state', state, 'created', now, 'ended', now, name, value)
   put(p, 'ZADD', key(state), integer_text(now + retention_s({}, state) * 1000), id)
   put(p, 'XADD', key('ev'), 'MAXLEN', '~', EVENTS_KEPT, '*', 'id', id, 'state', state, name, value)
@@ -144,14 +144,14 @@ local function answer_message(id, args, full)
   return true
 end
 -- While messages wait for room, the next call goes on behind those that this one has looked at, and from the start after the last one.
-local function read_inbox(cfg)
-  local entries = redis.call('XRANGE', key('inbox'), cfg.inbox_at and '(' .. cfg.inbox_at or '-', '+', 'COUNT', BATCH)
+local function read_inbox(from)
+  local entries = redis.call('XRANGE', key('inbox'), from and '(' .. from or '-', '+', 'COUNT', BATCH)
   local answered, full, p = 0, {}, plan()
   for _, entry in ipairs(entries) do
     if answer_message(entry[1], entry[2], full) then answered = answered + 1 end
   end
-  if #entries == BATCH and (answered < BATCH or cfg.inbox_at) then put(p, 'HSET', key('cfg'), 'inbox_at', entries[BATCH][1])
-  elseif cfg.inbox_at then put(p, 'HDEL', key('cfg'), 'inbox_at') end
+  if #entries == BATCH and (answered < BATCH or from) then put(p, 'HSET', key('cfg'), 'inbox_at', entries[BATCH][1])
+  elseif from then put(p, 'HDEL', key('cfg'), 'inbox_at') end
   commit(p)
   return answered
 end
@@ -161,10 +161,10 @@ end
 function verbs.reap(args)
   local o = read_options({ lib = worker_options.lib }, args, 1)
   if o.lib and tonumber(o.lib) < OLDEST_CLIENT then check_library(o.lib) end
-  local cfg = read_cfg('reaped', 'full', 'lease_ms', 'inbox_at')
-  grant_grace(cfg)
-  watch_memory(cfg)
-  local lost, promoted, answered = reap_leases(), promote_delayed(), read_inbox(cfg)
+  local reaped, full, lease_ms, inbox_at = read_cfg('reaped', 'full', 'lease_ms', 'inbox_at')
+  grant_grace(reaped, lease_ms)
+  watch_memory(full)
+  local lost, promoted, answered = reap_leases(), promote_delayed(), read_inbox(inbox_at)
   local removed, more = remove_old()
   local p = plan()
   put(p, 'HINCRBY', key('cfg'), 'tick', 1)

@@ -96,30 +96,25 @@ local function check_pools(p, pool)
   if room then return end
   refuse('FULL', 'pool "%s" is new and %d pools have open jobs already: name one of them, mffa_stats shows them', shown(pool), POOLS_MAX)
 end
-local function check_room(p, cfg, pool, more)
-  if cfg.full then refuse('FULL', 'Redis is almost out of memory: wait until ended jobs are removed, or raise its maxmemory') end
+local function check_room(p, full, max_queued, pool, more)
+  if full then refuse('FULL', 'Redis is almost out of memory: wait until ended jobs are removed, or raise its maxmemory') end
   local open = redis.call('HGET', key('pools'), pool)
   if not open then check_pools(p, pool) end
   open = tonumber(open or 0)
-  if open + more > cfg.max_queued then
-    refuse('FULL', 'pool "%s" has %d open jobs and may have %d: submit later, or raise MFFA_MAX_QUEUED', shown(pool), open, cfg.max_queued)
+  if open + more > max_queued then
+    refuse('FULL', 'pool "%s" has %d open jobs and may have %d: submit later, or raise MFFA_MAX_QUEUED', shown(pool), open, max_queued)
   end
 end
 
 local function create(p, id, part, waits, published)
-  local j = { id = id, kind = part.kind }
-  local record = { 'HSET', key('job', id), 'kind', part.kind, 'created', now_text }
+  local j, delay, record = { id = id }, part.fields.delay, { 'kind', part.kind, 'created', now_text }
   for name, value in pairs(part.fields) do
-    j[name] = value
     if name ~= 'idem' and name ~= 'delay' then add(record, name, value) end
   end
   for name, value in pairs(published) do add(record, name, value) end
-  if j.delay then
-    j.due = integer_text(now + tonumber(j.delay) * 1000)
-    add(record, 'due', j.due)
-  end
-  p.sets[record[2]], p[#p + 1] = record, record
-  count_open(p, j, 1)
+  if delay then add(record, 'due', integer_text(now + tonumber(delay) * 1000)) end
+  set(p, j, unpack(record))
+  count_open(p, j, '1')
   for _, parent in ipairs(waits) do
     put(p, 'SADD', key('kids', parent), id)
     put(p, 'SADD', key('wait', id), parent)
@@ -133,12 +128,12 @@ local function prepare(kind, given)
   if known then return { ids = known } end
   local parts, p, ids = expand(kind, given), plan(), {}
   local pool = given.pool or fields.pool.default
-  local cfg = read_cfg('seq', 'epoch', 'process', 'full', 'max_queued')
+  local seq, epoch, drawn_by, full, max_queued = read_cfg('seq', 'epoch', 'process', 'full', 'max_queued')
   local first, published = parents_of(parts[1].fields)
-  check_room(p, cfg, pool, #parts)
-  local epoch, number = take_ids(p, cfg, #parts)
+  check_room(p, full, max_queued, pool, #parts)
+  epoch = take_ids(p, epoch, drawn_by, #parts)
   for i, part in ipairs(parts) do
-    ids[i] = epoch .. '-' .. integer_text(number + i)
+    ids[i] = epoch .. '-' .. integer_text(tonumber(seq or 0) + i)
     for name, place in pairs(part.references or {}) do part.fields[name] = ids[place] end
     create(p, ids[i], part, i == 1 and first or { ids[i - 1] }, i == 1 and published or {})
   end
@@ -153,15 +148,16 @@ function verbs.submit(args)
   return made.ids
 end
 
--- The fields that a worker gets for a job: the chosen ones, and the defaults of the others.
-local function full_fields(kind, j)
-  local list = {}
-  for _, names in ipairs({ kinds[kind].own, COMMON }) do
-    for _, name in ipairs(names) do
-      if name ~= 'idem' and name ~= 'delay' and name ~= 'after' then add(list, name, j[name] or default_of(kind, name)) end
+-- Puts the fields that a worker gets for a job behind what is in the list: the chosen ones, and the defaults of the others.
+local function add_fields(list, kind, j)
+  local names, defaults, n = kinds[kind].told, kinds[kind].defaults, #list
+  for i = 1, #names do
+    local value = j[names[i]] or defaults[i]
+    if value then
+      list[n + 1], list[n + 2] = names[i], value
+      n = n + 2
     end
   end
-  return list
 end
 
 -- check <kind> <field> <value>...: what submit would make, one list of names and values a job; nothing is stored.
@@ -169,9 +165,8 @@ function verbs.check(args)
   local kind = args[1] or ''
   local made, answer = prepare(kind, read_fields(kind, args, 2)), {}
   for i, part in ipairs(made.parts or {}) do
-    local list = full_fields(part.kind, part.fields)
-    table.insert(list, 1, part.kind)
-    table.insert(list, 1, 'kind')
+    local list = { 'kind', part.kind }
+    add_fields(list, part.kind, part.fields)
     for name in pairs(part.references or {}) do
       for at = 1, #list, 2 do
         if list[at] == name then list[at + 1] = 'the job before' end

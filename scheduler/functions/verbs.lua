@@ -32,10 +32,11 @@ end
 local function register(names, flags)
   for i = 1, #names do
     local name, verb = names[i], verbs[names[i]]
-    redis.register_function({
+    register_function({
       function_name = 'mffa_' .. name,
       flags = flags,
       callback = function(keys, args)
+        if not redis then redis, string, table, math, error, ipairs, pairs, pcall, tonumber, tostring, type, unpack = globals() end
         local ok, answer = pcall(call, verb, keys, args)
         if ok then return answer end
         return error_answer(name, answer)

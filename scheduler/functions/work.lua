@@ -31,24 +31,29 @@ local function check_library(lib)
   if lib > VERSION then refuse('OLDLIB', 'Redis holds library version %d, this program needs %d: start a scheduler of its version', VERSION, lib) end
 end
 
--- The best ready job of a pool: the least head among the kinds, paused ones left out.
-local function best_ready(pool, kind_list)
-  local names, best, least = words_of(kind_list), nil, nil
-  local paused = { 'paused:pool:' .. pool }
-  for _, kind in ipairs(names) do paused[#paused + 1] = 'paused:kind:' .. kind end
-  local flags = redis.call('HMGET', key('cfg'), unpack(paused))
-  if flags[1] then return nil end
-  for i, kind in ipairs(names) do
-    if not flags[i + 1] then
-      local head = redis.call('ZRANGE', key('ready', pool .. ':' .. kind), 0, 0, 'WITHSCORES')
-      local score = tonumber(head[2])
-      if score and (not least or score < least) then best, least = { id = head[1], kind = kind, pool = pool }, score end
-    end
+-- The kinds of a list that a pool may start now, and the lease in ms.
+local function startable(pool, list)
+  local kinds_now, settings_asked = {}, { 'lease_ms', 'paused:pool:' .. pool }
+  for i = 1, #list do settings_asked[i + 2] = 'paused:kind:' .. list[i] end
+  local flags = { read_cfg(unpack(settings_asked)) }
+  for i = 1, #list do
+    if not flags[2] and not flags[i + 2] then kinds_now[#kinds_now + 1] = list[i] end
   end
-  return best
+  return kinds_now, flags[1]
 end
 
-local function folder_of(url) return (string.match(url, '^(.-)/*$')) end
+-- The best ready job of a pool: the least head among the kinds.
+local function best_ready(pool, list)
+  local best, best_kind, least
+  for i = 1, #list do
+    local head = redis.call('ZRANGE', prefix .. 'ready:' .. pool .. ':' .. list[i], '0', '0', 'WITHSCORES')
+    local score = tonumber(head[2])
+    if score and (not least or score < least) then best, best_kind, least = head[1], list[i], score end
+  end
+  return best and { id = best, kind = best_kind, pool = pool }
+end
+
+local function folder_of(url) return string.match(url, '^.*[^/]') end
 
 -- The newest result that a done job of this kind published below a URL: its output, or its own folder there. nil: none that is known.
 local function newest_below(url, kind)
@@ -71,18 +76,19 @@ end
 
 local function job_answer(j, lease_ms, waited_ms)
   local list = { 'id', j.id }
-  for _, name in ipairs({ 'run', 'nonce' }) do add(list, name, j[name]) end
+  add(list, 'run', j.run)
+  add(list, 'nonce', j.nonce)
   add(list, 'lease_ms', lease_ms)
   add(list, 'kind', j.kind)
-  local given = full_fields(j.kind, j)
-  for i = 1, #given do list[#list + 1] = given[i] end
-  for _, name in ipairs(REFERENCES) do add(list, name .. '_url', j[name .. '_url'] or j[name]) end
+  add_fields(list, j.kind, j)
+  add(list, 'model_url', j.model_url or j.model)
+  add(list, 'backbone_url', j.backbone_url or j.backbone)
   add(list, 'inputs', j.inputs)
   add(list, 'waited_ms', waited_ms)
   return list
 end
 
-local function note_worker(p, id, o, cfg, job, request)
+local function note_worker(p, id, o, lease_ms, job, request)
   local record = { 'HSET', key('worker', id), 'seen', now_text }
   for _, name in ipairs({ 'pool', 'kinds', 'host', 'device', 'version' }) do add(record, name, o[name]) end
   if job then
@@ -92,13 +98,13 @@ local function note_worker(p, id, o, cfg, job, request)
     put(p, 'HDEL', key('worker', id), 'job', 'request')
   end
   put(p, unpack(record))
-  put(p, 'PEXPIRE', key('worker', id), math.max(60000, 3 * cfg.lease_ms))
+  put(p, 'PEXPIRE', key('worker', id), integer_text(math.max(60000, 3 * lease_ms)))
   put(p, 'ZADD', key('workers'), now_text, id)
 end
 
 local function begin_run(p, j, worker, request, lease_ms)
   put(p, 'ZREM', ready_key(j), j.id) -- it stays among the open ones
-  local run = tonumber(j.run or 0) + 1
+  local run = integer_text(tonumber(j.run or 0) + 1)
   set(p, j, 'state', 'running', 'run', run, 'nonce', request, 'worker', worker, 'started', now_text)
   if j.run_ended then unset(p, j, 'run_ended') end
   pin_references(p, j)
@@ -108,9 +114,9 @@ local function begin_run(p, j, worker, request, lease_ms)
 end
 
 -- The best job, or nil. Entries that mean nothing are taken out of the way, a bounded number a call.
-local function take_ready(o)
+local function take_ready(pool, list)
   for _ = 1, 16 do
-    local head = best_ready(o.pool, o.kinds)
+    local head = best_ready(pool, list)
     if not head then return nil end
     local j = find(head.id)
     if j and j.state == 'queued' then return j end
@@ -118,7 +124,7 @@ local function take_ready(o)
     put(p, 'ZREM', key('ready', head.pool .. ':' .. head.kind), head.id)
     if not j then
       put(p, 'ZREM', key('open', head.pool), head.id)
-      count_open(p, head, -1)
+      count_open(p, head, '-1')
     end
     commit(p)
   end
@@ -133,30 +139,32 @@ function verbs.claim(args)
   end
   local o = read_options(worker_options, args, 3)
   check_library(o.lib)
-  o.pool, o.kinds = o.pool or fields.pool.default, o.kinds or table.concat(RUN_KINDS, ',')
-  local cfg, p = read_cfg('lease_ms'), plan()
+  local list, p = o.kinds and words_of(o.kinds) or RUN_KINDS, plan()
+  o.pool, o.kinds = o.pool or fields.pool.default, o.kinds or RUN_KINDS_TEXT
+  local kinds_now, lease_ms = startable(o.pool, list)
   local known = redis.call('HMGET', key('worker', worker), 'request', 'job', 'drain')
   if known[1] == request then
     local j = find(known[2])
-    if j and HELD[j.state] and j.nonce == request then return job_answer(j, cfg.lease_ms) end
+    if j and HELD[j.state] and j.nonce == request then return job_answer(j, lease_ms) end
   end
   if known[3] then
     if o.fresh ~= 'yes' or known[1] == request then return { 'drain', '1' } end
     put(p, 'HDEL', key('worker', worker), 'drain')
   end
-  local j = take_ready(o)
-  note_worker(p, worker, o, cfg, j and j.id, request)
+  local j = take_ready(o.pool, kinds_now)
+  note_worker(p, worker, o, lease_ms, j and j.id, request)
   if not j then return commit(p) end
   local waited_ms = now - (redis.call('ZSCORE', key('open', pool_of(j)), j.id) or now)
-  begin_run(p, j, worker, request, cfg.lease_ms)
+  begin_run(p, j, worker, request, lease_ms)
   commit(p)
-  return job_answer(j, cfg.lease_ms, math.max(0, waited_ms))
+  return job_answer(j, lease_ms, math.max(0, waited_ms))
 end
 
 -- peek [pool] [kinds]: the job that a claim would get now, or nil; nothing changes.
 function verbs.peek(args)
   local o = read_options({ pool = worker_options.pool, kinds = worker_options.kinds }, args, 1)
-  local head = best_ready(o.pool or fields.pool.default, o.kinds or table.concat(RUN_KINDS, ','))
+  local pool = o.pool or fields.pool.default
+  local head = best_ready(pool, (startable(pool, o.kinds and words_of(o.kinds) or RUN_KINDS)))
   local j = head and find(head.id)
   return j and job_answer(j)
 end
@@ -187,10 +195,10 @@ local BEAT_ORDER = { 'phase', 'done', 'total', 'rate', 'eta_s' }
 function verbs.beat(args)
   local j = fenced(args, {})
   local o = read_options(beat_options, args, 4)
-  local cfg, p = read_cfg('lease_ms'), plan()
+  local lease_ms, p = read_cfg('lease_ms'), plan()
   local worker = key('worker', j.worker)
   put(p, 'HSET', worker, 'seen', now_text, 'job', j.id)
-  put(p, 'PEXPIRE', worker, math.max(60000, 3 * cfg.lease_ms))
+  put(p, 'PEXPIRE', worker, integer_text(math.max(60000, 3 * lease_ms)))
   put(p, 'ZADD', key('workers'), now_text, j.worker)
   local progress = {}
   for _, name in ipairs(BEAT_ORDER) do add(progress, name, o[name]) end
@@ -207,7 +215,7 @@ function verbs.beat(args)
     set(p, j, 'state', 'cancelling', 'stop', 'timeout')
     event(p, j, 'reason', 'timeout')
   end
-  if j.state == 'running' then put(p, 'ZADD', key('lease'), now + cfg.lease_ms, j.id) end
+  if j.state == 'running' then put(p, 'ZADD', key('lease'), integer_text(now + lease_ms), j.id) end
   commit(p)
   if j.state == 'cancelling' then return { ok = 'cancel' } end
   return { ok = redis.call('HEXISTS', worker, 'drain') == 1 and 'drain' or 'go' }
@@ -251,9 +259,9 @@ function verbs.finish(args)
   close_run(p, j, 'done')
   free_worker(p, j)
   if #facts > 0 then set(p, j, unpack(facts)) end
-  finish_as(p, j, 'done', 'result', result)
+  local stays_s = finish_as(p, j, 'done', 'result', result)
   if REFERRED[j.kind] then
-    put(p, 'SET', key('newest', j.kind .. ':' .. folder_of(j.output)), result, 'PX', integer_text(retention_s(j, 'done') * 1000))
+    put(p, 'SET', key('newest', j.kind .. ':' .. folder_of(j.output)), result, 'PX', integer_text(stays_s * 1000))
   end
   if j.reason then unset(p, j, 'reason') end
   commit(p)
