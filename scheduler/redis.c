@@ -66,7 +66,7 @@ static mffa_code code_of(const char *answer) {
         {"NOPERM", MFFA_EDENIED},      {"NOAUTH", MFFA_EDENIED},     {"WRONGPASS", MFFA_EDENIED}, {"OLDLIB", MFFA_EUNSUPPORTED},
         {"LOADING", MFFA_EIO},         {"READONLY", MFFA_EIO},       {"MASTERDOWN", MFFA_EIO},    {"BUSY", MFFA_EIO},
         {"CLUSTERDOWN", MFFA_EIO},     {"TRYAGAIN", MFFA_EIO},       {"MISCONF", MFFA_EIO},       {"NOREPLICAS", MFFA_EIO},
-        {"UNBLOCKED", MFFA_EIO},
+        {"UNBLOCKED", MFFA_EIO},       {"ASK", MFFA_EIO},
     };
     size_t len = strcspn(answer, " ");
     for (size_t i = 0; i < MFFA_COUNT(known); i++)
@@ -203,29 +203,25 @@ static mffa_code connect_now(mffa_redis *r, mffa_err *err) {
     return rc;
 }
 
-/* "MOVED 1234 host:port" or "ASK ...": nothing was done, there it will be. */
+/* "MOVED 1234 host:port": nothing was done, there it will be. */
 static bool read_redirection(mffa_redis *r, const char *answer) {
     const char *at = strrchr(answer, ' '), *colon = strrchr(answer, ':');
-    if ((strncmp(answer, "MOVED ", 6) != 0 && strncmp(answer, "ASK ", 4) != 0) || !at || !colon || colon < at) return false;
+    if (strncmp(answer, "MOVED ", 6) != 0 || !at || !colon || colon < at) return false;
     r->moved = (mffa_redis_node){.port = atoi(colon + 1)};
     if (colon == at + 1) memcpy(r->moved.host, r->at.host, sizeof r->moved.host); /* "the host that you speak to" */
     else snprintf(r->moved.host, sizeof r->moved.host, "%.*s", (int)(colon - at - 1), at + 1);
     return r->moved.port > 0;
 }
 
-static mffa_code exchange_connected(mffa_redis *r, int n, const char **argv, const size_t *len, int64_t wait_ms, bool asking, mffa_reply **out,
+static mffa_code exchange_connected(mffa_redis *r, int n, const char **argv, const size_t *len, int64_t wait_ms, mffa_reply **out,
                                     mffa_err *err) {
-    MFFA_AUTO(mffa_reply_close_p) mffa_reply *ok = NULL;
     mffa_code rc = r->ctx ? MFFA_OK : connect_now(r, err);
-    if (!rc && asking) rc = exchange(r, 1, &(const char *){"ASKING"}, &(size_t){6}, &ok, err);
     if (rc) return rc;
     if (wait_ms != r->answer_ms) {
         if (redisSetTimeout(r->ctx, timeval_of(wait_ms))) return where(r, MFFA_EIO, "could not set time-outs for", strerror(errno), err);
         r->answer_ms = wait_ms;
     }
-    rc = exchange(r, n, argv, len, out, err);
-    if (asking && r->ctx) disconnect(r); /* for this one command: the slot has not moved yet */
-    return rc;
+    return exchange(r, n, argv, len, out, err);
 }
 
 mffa_code mffa_redis_command(mffa_redis *r, const mffa_span *words, size_t n, int64_t wait_ms, mffa_reply **out, mffa_err *err) {
@@ -235,12 +231,13 @@ mffa_code mffa_redis_command(mffa_redis *r, const mffa_span *words, size_t n, in
     if (!argv || !len) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     for (size_t i = 0; i < n; i++) argv[i] = words[i].ptr, len[i] = words[i].len;
     mffa_err e = {0};
-    mffa_code rc = exchange_connected(r, (int)n, argv, len, wait_ms > 0 ? wait_ms : ANSWER_MS, false, out, &e);
+    mffa_code rc = exchange_connected(r, (int)n, argv, len, wait_ms > 0 ? wait_ms : ANSWER_MS, out, &e);
     for (int hop = 0; rc && hop < HOPS_MAX && read_redirection(r, e.msg); hop++) {
-        bool asking = *e.msg == 'A';
         if (r->ctx) disconnect(r);
-        rc = exchange_connected(r, (int)n, argv, len, wait_ms > 0 ? wait_ms : ANSWER_MS, asking, out, &e);
+        rc = exchange_connected(r, (int)n, argv, len, wait_ms > 0 ? wait_ms : ANSWER_MS, out, &e);
     }
+    if (rc && strncmp(e.msg, "ASK ", 4) == 0)
+        return mffa_fail(err, rc, "the queue is being moved to another node of the Cluster (%s): calls go on when all its keys are there", e.msg);
     return rc ? mffa_fail(err, rc, "%s", e.msg) : MFFA_OK;
 }
 

@@ -10,8 +10,9 @@
 typedef struct mffa_redis mffa_redis;
 
 /* Checks the address (redis_address.h), reads password and certificate files; connects nothing. With several hosts each is tried in
- * turn. A node of a Redis Cluster that says where a key has moved to is followed (MOVED, ASK); Sentinels are asked for the master each time a
- * connection is made. */
+ * turn. A node of a Redis Cluster that says where a key has moved to is followed (MOVED). While the queue's keys are on their way (ASK)
+ * calls fail with MFFA_EIO, since a function that ran on one half of them would split the queue. Sentinels are asked for the master each
+ * time a connection is made. */
 MFFA_MUST_USE mffa_code mffa_redis_open(const mffa_queue_options *o, mffa_redis **out, mffa_err *err);
 void mffa_redis_close(mffa_redis *r);
 static inline void mffa_redis_close_p(mffa_redis **r) { mffa_redis_close(*r); }

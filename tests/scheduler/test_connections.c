@@ -259,12 +259,13 @@ static void after_a_failover_to_an_older_replica_a_job_runs_again_and_no_id_come
 
 /* ---- Cluster ---- */
 
-static void calls_follow_a_cluster_to_the_node_that_has_the_queue(void **state) {
-    (void)state;
-    enum { NODES = 3 };
-    mffa_queue *direct[NODES];
-    char url[NODES][64];
-    int port[NODES];
+enum { NODES = 3 };
+static mffa_queue *direct[NODES]; /* to the nodes of a Cluster */
+static char url[NODES][64];
+static int port[NODES];
+
+/* Answers which node has the queue. */
+static int start_cluster(void) {
     const int slots[NODES + 1] = {0, 5461, 10923, 16384};
     for (int i = 0; i < NODES; i++) {
         port[i] = free_port();
@@ -280,11 +281,42 @@ static void calls_follow_a_cluster_to_the_node_that_has_the_queue(void **state) 
     for (int i = 0; i < NODES; i++) wait_for(direct[i], "cluster_state:ok", "CLUSTER INFO");
     int slot = atoi(ask(direct[0], "CLUSTER KEYSLOT mffa:{main}")), owner = 0;
     while (slot >= slots[owner + 1]) owner++;
+    return owner;
+}
+
+static void calls_follow_a_cluster_to_the_node_that_has_the_queue(void **state) {
+    (void)state;
+    int owner = start_cluster();
     for (int i = 0; i < NODES; i++) {
         MFFA_AUTO(mffa_queue_close_p) mffa_queue *q = open_queue((mffa_queue_options){.url = url[i]});
         live(q); /* the functions are loaded where the queue is */
     }
     assert_string_equal(ask(direct[owner], "ZCARD mffa:{main}:done"), "3");
+    for (int i = 0; i < NODES; i++) mffa_queue_close(direct[i]);
+}
+
+static void a_queue_on_its_way_to_another_node_is_not_split(void **state) {
+    (void)state;
+    int from = start_cluster(), to = (from + 1) % NODES, slot = atoi(ask(direct[0], "CLUSTER KEYSLOT mffa:{main}"));
+    char source[64], target[64];
+    MFFA_AUTO(mffa_queue_close_p) mffa_queue *q = open_queue((mffa_queue_options){.url = url[from]});
+    live(q);
+    snprintf(source, sizeof source, "%s", ask(direct[from], "CLUSTER MYID"));
+    snprintf(target, sizeof target, "%s", ask(direct[to], "CLUSTER MYID"));
+    assert_string_equal(ask(direct[to], "CLUSTER SETSLOT %d IMPORTING %s", slot, source), "OK");
+    assert_string_equal(ask(direct[from], "CLUSTER SETSLOT %d MIGRATING %s", slot, target), "OK");
+    MFFA_AUTO(mffa_reply_close_p) mffa_reply *reply = NULL;
+    mffa_err err = {0};
+    mffa_span fit[5] = {mffa_span_of("fit"), mffa_span_of("dataset"), mffa_span_of("s3://plant/bottle"), mffa_span_of("output"),
+                        mffa_span_of("s3://plant/out")};
+    assert_int_equal(mffa_queue_call(q, false, "submit", fit, 5, &reply, &err), MFFA_EIO);
+    assert_non_null(strstr(err.msg, "the queue is being moved to another node of the Cluster"));
+    assert_string_equal(ask(direct[to], "DBSIZE"), "0");
+    shell("test \"$(redis-cli -p %d MIGRATE 127.0.0.1 %d '' 0 5000 KEYS $(redis-cli -p %d CLUSTER GETKEYSINSLOT %d 1000))\" = OK", port[from],
+          port[to], port[from], slot);
+    for (int i = 0; i < NODES; i++) assert_string_equal(ask(direct[(to + i) % NODES], "CLUSTER SETSLOT %d NODE %s", slot, target), "OK");
+    live(q);
+    assert_string_equal(ask(direct[to], "ZCARD mffa:{main}:done"), "2");
     for (int i = 0; i < NODES; i++) mffa_queue_close(direct[i]);
 }
 
@@ -319,6 +351,7 @@ int main(void) {
         cmocka_unit_test_teardown(a_host_that_is_not_there_is_passed_over, clean),
         cmocka_unit_test_teardown(after_a_failover_to_an_older_replica_a_job_runs_again_and_no_id_comes_twice, clean),
         cmocka_unit_test_teardown(calls_follow_a_cluster_to_the_node_that_has_the_queue, clean),
+        cmocka_unit_test_teardown(a_queue_on_its_way_to_another_node_is_not_split, clean),
     };
     return cmocka_run_group_tests(tests, start, stop);
 }
