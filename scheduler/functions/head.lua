@@ -63,10 +63,11 @@ end
 local function plan()
   return { nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, n = 0, record = nil, command = nil, wakes = nil }
 end
-local function put(p, ...)
+local function put_list(p, command)
   local n = p.n + 1
-  p.n, p[n] = n, { ... }
+  p.n, p[n] = n, command
 end
+local function put(p, ...) put_list(p, { ... }) end
 local function commit(p)
   for i = 1, p.n do
     if not redis.acl_check_cmd(unpack(p[i])) then -- whole: Redis 8 counts the arguments

@@ -42,6 +42,11 @@ local function set(p, j, ...)
     for i = 1, #given do command[n + i] = given[i] end
   end
 end
+-- The HSET of a new record, as a list.
+local function set_all(p, command)
+  put_list(p, command)
+  p.record, p.command = command[2], command
+end
 local function unset(p, j, ...)
   for _, name in ipairs({ ... }) do j[name] = nil end
   put(p, 'HDEL', key('job', j.id), ...)

@@ -38,20 +38,21 @@ local function check_parent(id, name, kind)
   end
   return parent
 end
-local function parents_of(given)
-  local waits, published, seen = {}, {}, {}
-  local function look(id, name, kind)
-    local parent = check_parent(id, name, kind)
-    if parent.state == 'done' then
-      if kind then published[name .. '_url'] = parent.result end
-    elseif not seen[id] then
-      waits[#waits + 1] = id
-    end
-    seen[id] = true
+local function add_parent(waits, published, id, name, kind)
+  local parent = check_parent(id, name, kind)
+  if parent.state == 'done' then
+    if kind then published[name .. '_url'] = parent.result end
+  elseif not waits[id] then
+    waits[#waits + 1], waits[id] = id, true
   end
-  for _, id in ipairs(words_of(given.after)) do look(id, 'after') end
-  for _, name in ipairs(REFERENCES) do
-    if given[name] and is_job_id(given[name]) then look(given[name], name, fields[name].of) end
+end
+local function parents_of(given)
+  local waits, published = {}, {}
+  for _, id in ipairs(given.after and words_of(given.after) or {}) do add_parent(waits, published, id, 'after') end
+  for i = 1, #REFERENCES do
+    local name = REFERENCES[i]
+    local id = given[name]
+    if id and is_job_id(id) then add_parent(waits, published, id, name, fields[name].of) end
   end
   return waits, published
 end
@@ -107,13 +108,17 @@ local function check_room(p, full, max_queued, pool, more)
 end
 
 local function create(p, id, part, waits, published)
-  local j, delay, record = { id = id }, part.fields.delay, { 'kind', part.kind, 'created', now_text }
+  local j, command = { id = id, kind = part.kind }, { 'HSET', key('job', id), 'kind', part.kind, 'created', now_text }
   for name, value in pairs(part.fields) do
-    if name ~= 'idem' and name ~= 'delay' then add(record, name, value) end
+    j[name] = value
+    if name ~= 'idem' and name ~= 'delay' then add(command, name, value) end
   end
-  for name, value in pairs(published) do add(record, name, value) end
-  if delay then add(record, 'due', integer_text(now + tonumber(delay) * 1000)) end
-  set(p, j, unpack(record))
+  for name, value in pairs(published) do add(command, name, value) end
+  if j.delay then
+    j.due = integer_text(now + tonumber(j.delay) * 1000)
+    add(command, 'due', j.due)
+  end
+  set_all(p, command)
   count_open(p, j, '1')
   for _, parent in ipairs(waits) do
     put(p, 'SADD', key('kids', parent), id)

@@ -7,8 +7,9 @@ local ALWAYS = { 'claim', 'beat', 'finish', 'fail', 'release', 'cancel', 'pause'
 local IF_ROOM = { 'submit', 'retry', 'setprio' }
 
 local function queue_prefix(keys)
+  if #keys == 0 then return 'mffa:{main}:' end
   if #keys > 1 then refuse('BADFIELD', '%d keys are given: give 0 keys, or 1 key mffa:{<queue>}', #keys) end
-  local name = keys[1] or 'mffa:{main}'
+  local name = keys[1]
   if not string.match(name, '^mffa:{[%w._-]+}$') then refuse('BADFIELD', 'key "%s" is not a queue: give 0 keys, or 1 key mffa:{<queue>}', shown(name)) end
   return name .. ':'
 end

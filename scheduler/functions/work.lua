@@ -33,13 +33,13 @@ end
 
 -- The kinds of a list that a pool may start now, and the lease in ms.
 local function startable(pool, list)
-  local kinds_now, settings_asked = {}, { 'lease_ms', 'paused:pool:' .. pool }
-  for i = 1, #list do settings_asked[i + 2] = 'paused:kind:' .. list[i] end
-  local flags = { read_cfg(unpack(settings_asked)) }
+  local names = { 'lease_ms', 'paused:pool:' .. pool, nil, nil, nil, nil, nil }
+  for i = 1, #list do names[i + 2] = 'paused:kind:' .. list[i] end
+  local flags, kinds_now = redis.call('HMGET', key('cfg'), unpack(names)), { nil, nil, nil, nil, nil }
   for i = 1, #list do
     if not flags[2] and not flags[i + 2] then kinds_now[#kinds_now + 1] = list[i] end
   end
-  return kinds_now, flags[1]
+  return kinds_now, tonumber(flags[1]) or DEFAULTS.lease_ms
 end
 
 -- The best ready job of a pool: the least head among the kinds.
@@ -89,16 +89,19 @@ local function job_answer(j, lease_ms, waited_ms)
 end
 
 local function note_worker(p, id, o, lease_ms, job, request)
-  local record = { 'HSET', key('worker', id), 'seen', now_text }
-  for _, name in ipairs({ 'pool', 'kinds', 'host', 'device', 'version' }) do add(record, name, o[name]) end
+  local record = key('worker', id)
+  local command = { 'HSET', record, 'seen', now_text, 'pool', o.pool, 'kinds', o.kinds }
+  add(command, 'host', o.host)
+  add(command, 'device', o.device)
+  add(command, 'version', o.version)
   if job then
-    add(record, 'job', job)
-    add(record, 'request', request)
+    add(command, 'job', job)
+    add(command, 'request', request)
   else
-    put(p, 'HDEL', key('worker', id), 'job', 'request')
+    put(p, 'HDEL', record, 'job', 'request')
   end
-  put(p, unpack(record))
-  put(p, 'PEXPIRE', key('worker', id), integer_text(math.max(60000, 3 * lease_ms)))
+  put_list(p, command)
+  put(p, 'PEXPIRE', record, integer_text(math.max(60000, 3 * lease_ms)))
   put(p, 'ZADD', key('workers'), now_text, id)
 end
 
