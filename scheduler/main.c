@@ -69,11 +69,13 @@ static void report(scheduler *s, const mffa_reply *reply) {
     int64_t tick = number(reply, "tick"), seq = number(reply, "seq");
     if (tick <= s->tick || seq < s->seq) {
         mffa_stat_add(MFFA_STAT_LOST_WRITES, NULL, NULL, 1);
-        mffa_log(MFFA_ERROR, "redis.lost_writes", mffa_int("submitted_before", s->seq), mffa_int("submitted_now", seq), mffa_int("tick_before", s->tick),
-                 mffa_int("tick_now", tick), mffa_str("epoch", mffa_reply_text(mffa_reply_field(reply, "epoch"), "")));
+        mffa_log(MFFA_ERROR, "redis.lost_writes", mffa_int("submitted_before", s->seq), mffa_int("submitted_now", seq),
+                 mffa_int("tick_before", s->tick), mffa_int("tick_now", tick),
+                 mffa_str("epoch", mffa_reply_text(mffa_reply_field(reply, "epoch"), "")));
     }
     s->tick = tick, s->seq = seq;
-    int64_t lost = number(reply, "lost"), promoted = number(reply, "promoted"), answered = number(reply, "answered"), removed = number(reply, "removed");
+    int64_t lost = number(reply, "lost"), promoted = number(reply, "promoted"), answered = number(reply, "answered"),
+            removed = number(reply, "removed");
     const struct { const char *what; int64_t n; } moved[] = {
         {"lost", lost}, {"promoted", promoted}, {"answered", answered}, {"removed", removed}};
     for (size_t i = 0; i < MFFA_COUNT(moved); i++) mffa_stat_add(MFFA_STAT_REAP_MOVED, moved[i].what, NULL, (double)moved[i].n);
@@ -195,7 +197,8 @@ int main(int argc, char **argv) {
         mffa_log(MFFA_ERROR, "scheduler.refused", mffa_str("error", err.msg));
     } else {
         sigprocmask(SIG_BLOCK, &s.stop_signals, NULL);
-        mffa_log(MFFA_INFO, "scheduler.start", mffa_str("version", MFFA_VERSION), mffa_str("queue", config.queue), mffa_int("library", mffa_functions_version));
+        mffa_log(MFFA_INFO, "scheduler.start", mffa_str("version", MFFA_VERSION), mffa_str("queue", config.queue),
+                 mffa_int("library", mffa_functions_version));
         run(&s);
     }
     mffa_endpoint_close(s.endpoint);

@@ -33,7 +33,8 @@ mffa_queue_options mffa_queue_options_of(const mffa_config *c) {
 }
 
 mffa_code mffa_queue_open(const mffa_queue_options *o, mffa_queue **out, mffa_err *err) {
-    if (!good_name(o->name)) return mffa_fail(err, MFFA_EINVAL, "queue name \"%s\": expected 1 to %d letters, digits or . _ -", o->name, NAME_BYTES);
+    if (!good_name(o->name))
+        return mffa_fail(err, MFFA_EINVAL, "queue name \"%s\": expected 1 to %d letters, digits or . _ -", o->name, NAME_BYTES);
     MFFA_AUTO(mffa_queue_close_p) mffa_queue *q = calloc(1, sizeof *q);
     if (!q) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     snprintf(q->key, sizeof q->key, "mffa:{%s}", o->name);
@@ -59,7 +60,8 @@ static mffa_code ask(mffa_queue *q, const char *const *text, size_t n, mffa_repl
     for (size_t i = 0; i < n; i++) words[i] = mffa_span_of(text[i]);
     return mffa_queue_command(q, words, n, out, err);
 }
-#define ASK(q, out, err, ...) ask(q, (const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *), out, err)
+#define ASK(q, out, err, ...)                                                                                                              \
+    ask(q, (const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *), out, err)
 
 /* ---- the function library ---- */
 
@@ -76,7 +78,8 @@ static mffa_code replace_library(mffa_queue *q, bool replace, mffa_err *err) {
     mffa_code rc = mffa_queue_command(q, words, n, &reply, &e);
     if (rc && begins(e.msg, "ERR Library 'mffa' already exists")) return MFFA_OK; /* another program was faster */
     if (rc == MFFA_EDENIED)
-        return mffa_fail(err, rc, "Redis lacks the function library and this user may not load it: start mffa-scheduler, or allow FUNCTION LOAD");
+        return mffa_fail(err, rc,
+                         "Redis lacks the function library and this user may not load it: start mffa-scheduler, or allow FUNCTION LOAD");
     return rc ? mffa_fail(err, rc, "%s", e.msg) : MFFA_OK;
 }
 
@@ -89,7 +92,8 @@ mffa_code mffa_queue_load_library(mffa_queue *q, mffa_err *err) {
     return mffa_reply_int(reply, 0) < mffa_functions_version ? replace_library(q, true, err) : MFFA_OK;
 }
 
-mffa_code mffa_queue_call(mffa_queue *q, bool read_only, const char *verb, const mffa_span *args, size_t n, mffa_reply **out, mffa_err *err) {
+mffa_code mffa_queue_call(mffa_queue *q, bool read_only, const char *verb, const mffa_span *args, size_t n, mffa_reply **out,
+                          mffa_err *err) {
     MFFA_AUTO(mffa_free_p) mffa_span *words = mffa_alloc_array(n + 4, sizeof *words);
     char name[64];
     if (!words) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
@@ -218,7 +222,8 @@ static mffa_code fill_lease(mffa_reply *reply, mffa_lease *out, mffa_err *err) {
     const char *id = mffa_reply_text(mffa_reply_field(reply, "id"), ""), *nonce = mffa_reply_text(mffa_reply_field(reply, "nonce"), "");
     if (!*id || strlen(id) >= sizeof out->job || strlen(nonce) >= sizeof out->nonce)
         return mffa_fail(err, MFFA_EBUG, "mffa_claim answered a job without a fitting id and nonce");
-    *out = (mffa_lease){.run = mffa_reply_int(mffa_reply_field(reply, "run"), 0), .lease_ms = mffa_reply_int(mffa_reply_field(reply, "lease_ms"), 0)};
+    *out = (mffa_lease){.run = mffa_reply_int(mffa_reply_field(reply, "run"), 0),
+                        .lease_ms = mffa_reply_int(mffa_reply_field(reply, "lease_ms"), 0)};
     memcpy(out->job, id, strlen(id) + 1);
     memcpy(out->nonce, nonce, strlen(nonce) + 1);
     out->fields = reply;
@@ -229,7 +234,8 @@ mffa_code mffa_queue_claim(mffa_queue *q, const mffa_worker_info *w, const char 
     char lib[16];
     mffa_span args[16] = {mffa_span_of(w->id), mffa_span_of(request)};
     size_t n = 2;
-    if (strlen(request) != REQUEST_HEX) return mffa_fail(err, MFFA_EINVAL, "claim request \"%s\": expected %d hex digits", request, REQUEST_HEX);
+    if (strlen(request) != REQUEST_HEX)
+        return mffa_fail(err, MFFA_EINVAL, "claim request \"%s\": expected %d hex digits", request, REQUEST_HEX);
     snprintf(lib, sizeof lib, "%d", mffa_functions_version);
     put_option(args, &n, "pool", w->pool), put_option(args, &n, "kinds", w->kinds);
     put_option(args, &n, "host", w->host), put_option(args, &n, "device", w->device);
@@ -240,7 +246,8 @@ mffa_code mffa_queue_claim(mffa_queue *q, const mffa_worker_info *w, const char 
     if (rc) return rc;
     *got = false;
     if (mffa_reply_is_nil(reply)) return MFFA_OK;
-    if (mffa_reply_field(reply, "drain")) return mffa_fail(err, MFFA_ECANCELLED, "worker \"%s\" was drained: it gets no job any more", w->id);
+    if (mffa_reply_field(reply, "drain"))
+        return mffa_fail(err, MFFA_ECANCELLED, "worker \"%s\" was drained: it gets no job any more", w->id);
     rc = fill_lease(reply, out, err);
     if (rc) return rc;
     reply = NULL; /* the lease has it */
@@ -269,7 +276,8 @@ static void put_fence(fence *f, const mffa_lease *l) {
     f->args[0] = mffa_span_of(l->job), f->args[1] = mffa_span_of(f->run), f->args[2] = mffa_span_of(l->nonce);
 }
 
-static mffa_code call_run(mffa_queue *q, const char *verb, const mffa_lease *l, const mffa_span *more, size_t n, mffa_reply **out, mffa_err *err) {
+static mffa_code call_run(mffa_queue *q, const char *verb, const mffa_lease *l, const mffa_span *more, size_t n, mffa_reply **out,
+                          mffa_err *err) {
     MFFA_AUTO(mffa_free_p) mffa_span *args = mffa_alloc_array(n + 3, sizeof *args);
     if (!args) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     fence f;

@@ -28,7 +28,8 @@ void mffa_queue_close(mffa_queue *q);
 static inline void mffa_queue_close_p(mffa_queue **q) { mffa_queue_close(*q); }
 
 /* Server fit for jobs? Version >= 7.0, FUNCTION available, maxmemory-policy noeviction (or no maxmemory); each failure is one
- * sentence with the way out. *warning (freed by the caller; NULL: none) for what is allowed but risky (no persistence, clocks that differ). */
+ * sentence with the way out. *warning (freed by the caller; NULL: none) for what is allowed but risky (no persistence, clocks that
+ * differ). */
 MFFA_MUST_USE mffa_code mffa_queue_check_server(mffa_queue *q, char **warning, mffa_err *err);
 /* Load the function library if it is absent or older; an equal or newer one stays. */
 MFFA_MUST_USE mffa_code mffa_queue_load_library(mffa_queue *q, mffa_err *err);
@@ -47,7 +48,8 @@ bool mffa_reply_is_nil(const mffa_reply *r);
 const mffa_reply *mffa_reply_field(const mffa_reply *r, const char *name);
 
 /* FCALL (read_only: FCALL_RO) mffa_<verb> with the queue's key and these arguments. */
-MFFA_MUST_USE mffa_code mffa_queue_call(mffa_queue *q, bool read_only, const char *verb, const mffa_span *args, size_t n, mffa_reply **out, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_queue_call(mffa_queue *q, bool read_only, const char *verb, const mffa_span *args, size_t n, mffa_reply **out,
+                                        mffa_err *err);
 /* Any Redis command, words as they are. */
 MFFA_MUST_USE mffa_code mffa_queue_command(mffa_queue *q, const mffa_span *words, size_t n, mffa_reply **out, mffa_err *err);
 
@@ -67,9 +69,10 @@ typedef struct mffa_worker_info {
     bool fresh; /* the first claim of a process: its name may be that of one which was drained */
 } mffa_worker_info;
 
-/* Claim the best job of the pool; *got false when there is none. MFFA_ECANCELLED: a person drained this worker, it should end. request: 32 hex digits from the caller, repeated when the reply
- * was lost; it becomes the run's nonce. */
-MFFA_MUST_USE mffa_code mffa_queue_claim(mffa_queue *q, const mffa_worker_info *w, const char *request, mffa_lease *out, bool *got, mffa_err *err);
+/* Claim the best job of the pool; *got false when there is none. MFFA_ECANCELLED: a person drained this worker, it should end. request: 32
+ * hex digits from the caller, repeated when the reply was lost; it becomes the run's nonce. */
+MFFA_MUST_USE mffa_code mffa_queue_claim(mffa_queue *q, const mffa_worker_info *w, const char *request, mffa_lease *out, bool *got,
+                                         mffa_err *err);
 /* Sleep until a job of the pool is ready or wait_ms passed (BLPOP of the wake list); a wake is a hint, claim decides. */
 MFFA_MUST_USE mffa_code mffa_queue_wait(mffa_queue *q, const char *pool, int64_t wait_ms, mffa_err *err);
 
@@ -84,7 +87,8 @@ typedef struct mffa_beat {
 } mffa_beat;
 MFFA_MUST_USE mffa_code mffa_queue_beat(mffa_queue *q, const mffa_lease *l, const mffa_beat *b, mffa_verdict *out, mffa_err *err);
 /* Publish: result (URL of the run folder) and facts (flat name, value list: headline figures as plain fields, "summary" as msgpack). */
-MFFA_MUST_USE mffa_code mffa_queue_finish(mffa_queue *q, const mffa_lease *l, const char *result, const mffa_span *facts, size_t n, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_queue_finish(mffa_queue *q, const mffa_lease *l, const char *result, const mffa_span *facts, size_t n,
+                                          mffa_err *err);
 /* reason: one sentence for people. retryable: the job's retries decide; otherwise it is failed at once. */
 MFFA_MUST_USE mffa_code mffa_queue_fail(mffa_queue *q, const mffa_lease *l, const char *reason, bool retryable, mffa_err *err);
 /* Hand back: why "preempted" (free) or "cancelled" (ends a cancelling job). */

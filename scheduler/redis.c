@@ -174,7 +174,8 @@ static mffa_code check_master(mffa_redis *r, mffa_err *err) {
     const char *argv[1] = {"ROLE"};
     mffa_code rc = exchange(r, 1, argv, &(size_t){4}, &reply, err);
     if (rc == MFFA_EDENIED) return MFFA_OK; /* a replica refuses what is written to it */
-    if (!rc && strcmp(mffa_reply_text(mffa_reply_at(reply, 0), ""), "master") != 0) rc = where(r, MFFA_EIO, "lost", "it is no master now", err);
+    if (!rc && strcmp(mffa_reply_text(mffa_reply_at(reply, 0), ""), "master") != 0)
+        rc = where(r, MFFA_EIO, "lost", "it is no master now", err);
     if (rc && r->ctx) disconnect(r);
     return rc;
 }
@@ -237,7 +238,8 @@ mffa_code mffa_redis_command(mffa_redis *r, const mffa_span *words, size_t n, in
         rc = exchange_connected(r, (int)n, argv, len, wait_ms > 0 ? wait_ms : ANSWER_MS, out, &e);
     }
     if (rc && strncmp(e.msg, "ASK ", 4) == 0)
-        return mffa_fail(err, rc, "the queue is being moved to another node of the Cluster (%s): calls go on when all its keys are there", e.msg);
+        return mffa_fail(err, rc, "the queue is being moved to another node of the Cluster (%s): calls go on when all its keys are there",
+                         e.msg);
     return rc ? mffa_fail(err, rc, "%s", e.msg) : MFFA_OK;
 }
 
@@ -251,7 +253,9 @@ void mffa_reply_close(mffa_reply *r) {
 
 size_t mffa_reply_size(const mffa_reply *r) { return r && seen(r)->type == REDIS_REPLY_ARRAY ? seen(r)->elements : 0; }
 
-const mffa_reply *mffa_reply_at(const mffa_reply *r, size_t i) { return i < mffa_reply_size(r) ? (const mffa_reply *)seen(r)->element[i] : NULL; }
+const mffa_reply *mffa_reply_at(const mffa_reply *r, size_t i) {
+    return i < mffa_reply_size(r) ? (const mffa_reply *)seen(r)->element[i] : NULL;
+}
 
 mffa_span mffa_reply_bytes(const mffa_reply *r) {
     if (!r || (seen(r)->type != REDIS_REPLY_STRING && seen(r)->type != REDIS_REPLY_STATUS)) return (mffa_span){"", 0};

@@ -19,6 +19,7 @@ static inline void mffa_redis_close_p(mffa_redis **r) { mffa_redis_close(*r); }
 
 /* One command, waiting at most wait_ms (0: 10 s) for its answer. An error answer comes back as the code that queue.h names, its text
  * unchanged in err. */
-MFFA_MUST_USE mffa_code mffa_redis_command(mffa_redis *r, const mffa_span *words, size_t n, int64_t wait_ms, mffa_reply **out, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_redis_command(mffa_redis *r, const mffa_span *words, size_t n, int64_t wait_ms, mffa_reply **out,
+                                           mffa_err *err);
 
 #endif

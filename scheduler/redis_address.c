@@ -68,7 +68,8 @@ static mffa_code parse_node(mffa_redis_node *out, const char *text, size_t len, 
 static mffa_code parse_nodes(mffa_redis_address *a, const char *text, size_t len, int port_otherwise, mffa_err *err) {
     for (const char *end = text + len;;) {
         const char *comma = memchr(text, ',', (size_t)(end - text));
-        if (a->count == MFFA_REDIS_NODES_MAX) return mffa_fail(err, MFFA_EINVAL, "the Redis URL names more than %d hosts", MFFA_REDIS_NODES_MAX);
+        if (a->count == MFFA_REDIS_NODES_MAX)
+            return mffa_fail(err, MFFA_EINVAL, "the Redis URL names more than %d hosts", MFFA_REDIS_NODES_MAX);
         mffa_code rc = parse_node(&a->node[a->count++], text, (size_t)((comma ? comma : end) - text), port_otherwise, err);
         if (rc || !comma) return rc;
         text = comma + 1;
@@ -137,9 +138,10 @@ mffa_code mffa_redis_address_parse(const char *url, mffa_redis_address *out, mff
         out->tls = known[i].tls;
         return known[i].parse(out, url + len, err);
     }
-    return mffa_fail(err, MFFA_EINVAL,
-                     "the Redis URL starts with \"%.*s\": expected redis://host:port/db, rediss://, redis+sentinel:// or unix:///path/to.sock",
-                     (int)strcspn(url, ":/@"), url);
+    return mffa_fail(
+        err, MFFA_EINVAL,
+        "the Redis URL starts with \"%.*s\": expected redis://host:port/db, rediss://, redis+sentinel:// or unix:///path/to.sock",
+        (int)strcspn(url, ":/@"), url);
 }
 
 void mffa_redis_address_done(mffa_redis_address *a) {

@@ -24,7 +24,8 @@ static mffa_code load(mffa_redis_tls *t, const char *ca, const char *cert, const
     if (SSL_CTX_set_min_proto_version(t->ctx, TLS1_2_VERSION) != 1) return mffa_fail(err, MFFA_EBUG, "OpenSSL knows no TLS 1.2");
     if (ca ? SSL_CTX_load_verify_locations(t->ctx, ca, NULL) != 1 : SSL_CTX_set_default_verify_paths(t->ctx) != 1)
         return mffa_fail(err, MFFA_EINVAL, "MFFA_REDIS_CA_FILE=\"%s\": cannot use it: %s", ca ? ca : "", why());
-    if (!cert != !key) return mffa_fail(err, MFFA_EINVAL, "MFFA_REDIS_CERT_FILE and MFFA_REDIS_KEY_FILE belong together: give both or none");
+    if (!cert != !key)
+        return mffa_fail(err, MFFA_EINVAL, "MFFA_REDIS_CERT_FILE and MFFA_REDIS_KEY_FILE belong together: give both or none");
     if (cert && SSL_CTX_use_certificate_chain_file(t->ctx, cert) != 1)
         return mffa_fail(err, MFFA_EINVAL, "MFFA_REDIS_CERT_FILE=\"%s\": cannot use it: %s", cert, why());
     if (key && (SSL_CTX_use_PrivateKey_file(t->ctx, key, SSL_FILETYPE_PEM) != 1 || SSL_CTX_check_private_key(t->ctx) != 1))
@@ -61,7 +62,8 @@ mffa_code mffa_redis_tls_start(mffa_redis_tls *t, struct redisContext *connectio
     if (redisInitiateSSL(connection, ssl) == REDIS_OK) return MFFA_OK; /* the connection has it now */
     long verdict = SSL_get_verify_result(ssl);
     SSL_free(ssl);
-    if (verdict != X509_V_OK) return mffa_fail(err, MFFA_EDENIED, "its certificate does not fit: %s", X509_verify_cert_error_string(verdict));
+    if (verdict != X509_V_OK)
+        return mffa_fail(err, MFFA_EDENIED, "its certificate does not fit: %s", X509_verify_cert_error_string(verdict));
     return mffa_fail(err, MFFA_EIO, "TLS: %s", connection->errstr);
 }
 
@@ -69,7 +71,8 @@ mffa_code mffa_redis_tls_start(mffa_redis_tls *t, struct redisContext *connectio
 
 mffa_code mffa_redis_tls_open(const char *ca, const char *cert, const char *key, mffa_redis_tls **out, mffa_err *err) {
     (void)ca, (void)cert, (void)key, (void)out;
-    return mffa_fail(err, MFFA_EUNSUPPORTED, "this build cannot speak TLS to Redis (its hiredis has none): use redis:// through a TLS tunnel, or unix://");
+    return mffa_fail(err, MFFA_EUNSUPPORTED,
+                     "this build cannot speak TLS to Redis (its hiredis has none): use redis:// through a TLS tunnel, or unix://");
 }
 void mffa_redis_tls_close(mffa_redis_tls *t) { (void)t; }
 mffa_code mffa_redis_tls_start(mffa_redis_tls *t, struct redisContext *connection, const char *host, mffa_err *err) {

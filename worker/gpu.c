@@ -26,7 +26,8 @@ static void nth_name(const char *visible, long n, char out[NAME_BYTES]) {
 static bool pick(mffa_gpu *g, long n, const char *visible) {
     int (*by_index)(unsigned, void **), (*by_uuid)(const char *, void **);
     char name[NAME_BYTES] = "", *end = NULL;
-    if (!find(g->library, "nvmlDeviceGetHandleByIndex_v2", &by_index) || !find(g->library, "nvmlDeviceGetHandleByUUID", &by_uuid)) return false;
+    if (!find(g->library, "nvmlDeviceGetHandleByIndex_v2", &by_index) || !find(g->library, "nvmlDeviceGetHandleByUUID", &by_uuid))
+        return false;
     if (!visible) return by_index((unsigned)n, &g->handle) == 0;
     nth_name(visible, n, name);
     long index = strtol(name, &end, 10);

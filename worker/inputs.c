@@ -49,8 +49,10 @@ static mffa_code expect(mffa_store *s, const listing *l, const mffa_dataset *set
     MFFA_AUTO(mffa_free_p) mffa_object *read = mffa_alloc_array(2 * count, sizeof *read);
     if (!all || !read) return mffa_fail(err, MFFA_ENOMEM, "out of memory for a listing of %zu keys", l->count);
     const char *key = l->text.ptr, *etag = l->etags.ptr;
-    for (size_t i = 0; i < l->count; i++, key += strlen(key) + 1, etag += strlen(etag) + 1)
-        all[i] = (mffa_object){.key = key, .etag = etag}, memcpy(&all[i].bytes, l->sizes.ptr + i * sizeof all[i].bytes, sizeof all[i].bytes);
+    for (size_t i = 0; i < l->count; i++, key += strlen(key) + 1, etag += strlen(etag) + 1) {
+        all[i] = (mffa_object){.key = key, .etag = etag};
+        memcpy(&all[i].bytes, l->sizes.ptr + i * sizeof all[i].bytes, sizeof all[i].bytes);
+    }
     for (size_t i = 0; i < count; i++) {
         const mffa_sample *sample = mffa_dataset_at(set, i);
         const char *keys[] = {sample->key, sample->mask_key};

@@ -58,7 +58,8 @@ mffa_code mffa_job_run(mffa_job *j, mffa_err *err) {
         {"verify", mffa_job_verify}};
     for (size_t i = 0; i < MFFA_COUNT(kinds); i++)
         if (strcmp(kinds[i].kind, j->kind) == 0) return kinds[i].run(j, err);
-    return mffa_fail(err, MFFA_EUNSUPPORTED, "\"%s\" is not a kind that this worker knows: finetune, fit, evaluate, score, verify", j->kind);
+    return mffa_fail(err, MFFA_EUNSUPPORTED, "\"%s\" is not a kind that this worker knows: finetune, fit, evaluate, score, verify",
+                     j->kind);
 }
 
 mffa_code mffa_job_inputs(mffa_job *j, mffa_dataset_use use, mffa_inputs *out, mffa_err *err) {

@@ -96,8 +96,9 @@ static mffa_code tune(tuning *t, mffa_job *j, const mffa_psg_params *given, mffa
     params.checkpoint = c.path;
     if (!rc) rc = mffa_psg_finetune(t->weights.backbone.path, &options, &params, &train, t->out_path, &hooks, &j->progress, &result, err);
     if (rc == MFFA_ENOMEM) /* half a batch would be another training: BatchNorm sees the whole of it */
-        return mffa_wrap(err, rc, "fine-tuning with batch=%d was planned with %lld bytes of memory and found less; a smaller batch or side needs less",
-                         params.batch, (long long)(j->planned.device ? j->planned.device : j->planned.host));
+        return mffa_wrap(
+            err, rc, "fine-tuning with batch=%d was planned with %lld bytes of memory and found less; a smaller batch or side needs less",
+            params.batch, (long long)(j->planned.device ? j->planned.device : j->planned.host));
     if (!rc) rc = mffa_tick(&j->progress, "publish", 0, 1, err);
     if (!rc) rc = mffa_results_put_file(j->results, "backbone.safetensors", t->out_path, err);
     if (!rc) rc = conclude(t, j, &params, &result, err);

@@ -91,9 +91,10 @@ mffa_code mffa_plan_finetune(mffa_job *j, const char *backbone, const mffa_psg_p
         if (rc) return rc;
     } while (smaller.batch && !fits(less, r));
     if (smaller.batch)
-        return mffa_fail(err, MFFA_EINVAL,
-                         "fine-tuning with %d pictures a step at side %d needs %s: batch=%d would fit, but BatchNorm then sees fewer pictures",
-                         p->batch, p->side, shortage_of(need, r).text, smaller.batch);
+        return mffa_fail(
+            err, MFFA_EINVAL,
+            "fine-tuning with %d pictures a step at side %d needs %s: batch=%d would fit, but BatchNorm then sees fewer pictures", p->batch,
+            p->side, shortage_of(need, r).text, smaller.batch);
     return mffa_fail(err, MFFA_EINVAL,
                      "fine-tuning at side %d needs %s: give a smaller side, psg=off, or a worker with more memory (MFFA_MEMORY_BYTES)",
                      p->side, shortage_of(need, r).text);

@@ -23,8 +23,8 @@ const char *mffa_results_url(const mffa_results *r) { return r->url; }
 
 static char *key_of(const mffa_results *r, const char *name) { return mffa_url_join(r->folder, name); }
 
-/* What earlier runs left: whole objects, and on files also half-written ones and empty folders, which no listing shows. Runs only ever grow:
- * a folder with a later number belongs to whoever holds the job now. */
+/* What earlier runs left: whole objects, and on files also half-written ones and empty folders, which no listing shows. Runs only ever
+ * grow: a folder with a later number belongs to whoever holds the job now. */
 static mffa_code remove_leftovers(const mffa_results *r, mffa_err *err) {
     mffa_code rc = MFFA_OK;
     for (int64_t run = 1; !rc && run < r->manifest.run; run++) {

@@ -25,6 +25,7 @@ MFFA_MUST_USE mffa_code mffa_results_finish(mffa_results *r, mffa_err *err);
 /* Removes what a failed run has put so far. */
 MFFA_MUST_USE mffa_code mffa_results_discard(mffa_results *r, mffa_err *err);
 /* The same for a run of another process, by its names; output is a URL. */
-MFFA_MUST_USE mffa_code mffa_results_forget(const char *output, const char *kind, const char *job, int64_t run, const char *nonce, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_results_forget(const char *output, const char *kind, const char *job, int64_t run, const char *nonce,
+                                            mffa_err *err);
 
 #endif

@@ -34,7 +34,8 @@ mffa_span mffa_buf_span(const mffa_buf *b);
 const char *mffa_buf_text(const mffa_buf *b); /* never NULL */
 MFFA_MUST_USE mffa_code mffa_buf_check(const mffa_buf *b, mffa_err *err); /* MFFA_ENOMEM once an append failed */
 
-/* Whole file into b (appended; b is as before on failure); refuses more than max_bytes with MFFA_EINVAL. MFFA_ENOTFOUND, MFFA_EDENIED and MFFA_EIO name the path. */
+/* Whole file into b (appended; b is as before on failure); refuses more than max_bytes with MFFA_EINVAL. MFFA_ENOTFOUND, MFFA_EDENIED and
+ * MFFA_EIO name the path. */
 MFFA_MUST_USE mffa_code mffa_buf_read_file(mffa_buf *b, const char *path, size_t max_bytes, mffa_err *err);
 
 /* Array memory: NULL when count * size overflows or is out of memory (also for 0 elements it is a valid, freeable pointer). */

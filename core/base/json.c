@@ -29,7 +29,9 @@ void mffa_json_close(mffa_json *j) { json_decref(own(j)); }
 
 const mffa_json *mffa_json_get(const mffa_json *object, const char *name) { return out_of(json_object_get(in(object), name)); }
 
-size_t mffa_json_size(const mffa_json *array) { return json_is_array(in(array)) ? json_array_size(in(array)) : json_object_size(in(array)); }
+size_t mffa_json_size(const mffa_json *array) {
+    return json_is_array(in(array)) ? json_array_size(in(array)) : json_object_size(in(array));
+}
 
 const mffa_json *mffa_json_at(const mffa_json *array, size_t i) { return out_of(json_array_get(in(array), i)); }
 
@@ -37,7 +39,9 @@ bool mffa_json_is_null(const mffa_json *j) { return j && json_is_null(in(j)); }
 bool mffa_json_is_object(const mffa_json *j) { return json_is_object(in(j)); }
 bool mffa_json_is_array(const mffa_json *j) { return json_is_array(in(j)); }
 
-const char *mffa_json_text(const mffa_json *j, const char *otherwise) { return json_is_string(in(j)) ? json_string_value(in(j)) : otherwise; }
+const char *mffa_json_text(const mffa_json *j, const char *otherwise) {
+    return json_is_string(in(j)) ? json_string_value(in(j)) : otherwise;
+}
 
 int64_t mffa_json_int(const mffa_json *j, int64_t otherwise) { return json_is_integer(in(j)) ? json_integer_value(in(j)) : otherwise; }
 

@@ -51,7 +51,8 @@ void mffa_log_fields(mffa_level level, const char *event, const mffa_field *fiel
     MFFA_AUTO(mffa_buf_done) mffa_buf line = {0};
     char ts[25];
     mffa_wall_text(mffa_wall_ms(), ts);
-    mffa_buf_putf(&line, "{\"ts\":\"%s\",\"level\":\"%s\",\"event\":\"%s\",\"program\":\"%s\"", ts, level_names[level], event, program_name);
+    mffa_buf_putf(&line, "{\"ts\":\"%s\",\"level\":\"%s\",\"event\":\"%s\",\"program\":\"%s\"", ts, level_names[level], event,
+                  program_name);
     put_trace(&line);
     for (; fields->name; fields++) put_field(&line, fields);
     mffa_buf_puts(&line, "}\n");

@@ -29,7 +29,8 @@ static mffa_code read_header(bmp *b, mffa_err *err) {
     b->pixels_at = u32(b, 10);
     b->header = u32(b, 14);
     if (b->header != CORE_HEADER && (b->header < INFO_HEADER || b->header > MAX_HEADER))
-        return mffa_fail(err, MFFA_EINVAL, "the BMP has a header of %" PRIu32 " bytes: expected %d, or %d to %d", b->header, CORE_HEADER, INFO_HEADER, MAX_HEADER);
+        return mffa_fail(err, MFFA_EINVAL, "the BMP has a header of %" PRIu32 " bytes: expected %d, or %d to %d", b->header, CORE_HEADER,
+                         INFO_HEADER, MAX_HEADER);
     if (b->file.len < FILE_HEADER + (size_t)b->header) return cut_short(b, "header", err);
     b->colour_bytes = b->header == CORE_HEADER ? 3 : 4;
     b->palette_at = FILE_HEADER + (size_t)b->header;
@@ -47,7 +48,8 @@ static mffa_code read_header(bmp *b, mffa_err *err) {
 static mffa_code check_kind(const bmp *b, mffa_err *err) {
     static const char *const names[] = {"none", "RLE8", "RLE4", "bit fields", "JPEG", "PNG", "bit fields with alpha"};
     if (b->bits != 1 && b->bits != 4 && b->bits != 8 && b->bits != 24 && b->bits != 32)
-        return mffa_fail(err, MFFA_EINVAL, "the BMP has %" PRIu32 " bits per pixel: expected 1, 4, 8, 24 or 32; save it as 24 bit or as PNG", b->bits);
+        return mffa_fail(err, MFFA_EINVAL,
+                         "the BMP has %" PRIu32 " bits per pixel: expected 1, 4, 8, 24 or 32; save it as 24 bit or as PNG", b->bits);
     bool fields = b->compression == BITFIELDS || b->compression == ALPHA_BITFIELDS;
     if (b->compression == RGB || (fields && b->bits == 32)) return MFFA_OK;
     return mffa_fail(err, MFFA_EINVAL, "the BMP is compressed (%s), which is not read here: save it uncompressed or as PNG",
@@ -68,7 +70,9 @@ static mffa_code read_fields(bmp *b, mffa_err *err) {
     if (b->file.len < at + 12) return cut_short(b, "colour masks", err);
     b->red = byte_of(u32(b, at)), b->green = byte_of(u32(b, at + 4)), b->blue = byte_of(u32(b, at + 8));
     if (b->red >= 0 && b->green >= 0 && b->blue >= 0) return MFFA_OK;
-    return mffa_fail(err, MFFA_EINVAL, "the BMP has colour masks %08" PRIX32 " %08" PRIX32 " %08" PRIX32 ": expected whole bytes; save it as 24 bit or as PNG",
+    return mffa_fail(err, MFFA_EINVAL,
+                     "the BMP has colour masks %08" PRIX32 " %08" PRIX32 " %08" PRIX32
+                     ": expected whole bytes; save it as 24 bit or as PNG",
                      u32(b, at), u32(b, at + 4), u32(b, at + 8));
 }
 
@@ -91,7 +95,8 @@ static mffa_code palette_row(const bmp *b, const uint8_t *row, uint8_t *to, mffa
     for (uint32_t x = 0; x < (uint32_t)b->width; x++, to += 3) {
         uint32_t shift = 8 - b->bits * (x % per_byte + 1), colour = row[x / per_byte] >> shift & mask;
         if (colour >= b->colours)
-            return mffa_fail(err, MFFA_EINVAL, "the BMP is damaged: a pixel has colour %" PRIu32 " of a palette of %" PRIu32, colour, b->colours);
+            return mffa_fail(err, MFFA_EINVAL, "the BMP is damaged: a pixel has colour %" PRIu32 " of a palette of %" PRIu32, colour,
+                             b->colours);
         const uint8_t *entry = palette + (size_t)colour * b->colour_bytes;
         to[0] = entry[2], to[1] = entry[1], to[2] = entry[0];
     }

@@ -46,7 +46,8 @@ void mffa_dataset_close(mffa_dataset *d) {
 static mffa_code add(listing *l, const char *key, const char *type, size_t type_len, int label, const char *mask, mffa_err *err) {
     mffa_sample *s = &l->out->items[l->out->count++];
     *s = (mffa_sample){.key = strdup(key), .mask_key = mask ? strdup(mask) : NULL, .type = strndup(type, type_len), .label = label};
-    if (!s->key || !s->type || (mask && !s->mask_key)) return mffa_fail(err, MFFA_ENOMEM, "out of memory after %zu pictures", l->out->count);
+    if (!s->key || !s->type || (mask && !s->mask_key))
+        return mffa_fail(err, MFFA_ENOMEM, "out of memory after %zu pictures", l->out->count);
     return MFFA_OK;
 }
 
@@ -101,7 +102,8 @@ static mffa_code add_test_picture(listing *l, const char *key, mffa_buf *text, m
     mffa_code rc = mffa_buf_check(text, err);
     if (rc) return rc;
     if (long_name < l->n && short_name < l->n)
-        return mffa_fail(err, MFFA_EINVAL, "picture \"%s\" has two masks, \"%s\" and \"%s\": remove one", key, l->keys[long_name], l->keys[short_name]);
+        return mffa_fail(err, MFFA_EINVAL, "picture \"%s\" has two masks, \"%s\" and \"%s\": remove one", key, l->keys[long_name],
+                         l->keys[short_name]);
     size_t mask = long_name < l->n ? long_name : short_name;
     if (mask < l->n) l->used[mask] = true;
     bool normal = (type_len == 4 && starts(stem, "good")) || (type_len == 2 && starts(stem, "ok"));
@@ -116,8 +118,10 @@ static mffa_code check_masks(const listing *l, mffa_err *err) {
         if (!is_mask_ending(strrchr(key, '.')))
             return mffa_fail(err, MFFA_EINVAL, "mask \"%s\" is a JPEG, which cannot hold exact edges: masks are PNG or BMP", key);
         const char *stem = key + sizeof folder - 1;
-        return mffa_fail(err, MFFA_EINVAL, "mask \"%s\" has no picture: expected a picture \"test/%.*s\" (less \"_mask\" at its end, with any picture's ending)", key,
-                         (int)(strrchr(stem, '.') - stem), stem);
+        return mffa_fail(
+            err, MFFA_EINVAL,
+            "mask \"%s\" has no picture: expected a picture \"test/%.*s\" (less \"_mask\" at its end, with any picture's ending)", key,
+            (int)(strrchr(stem, '.') - stem), stem);
     }
     return MFFA_OK;
 }

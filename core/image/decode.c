@@ -24,9 +24,11 @@ static const format formats[] = {
 static mffa_code find_format(mffa_span file, const mffa_limits *limits, const format **out, mffa_err *err) {
     if (file.len == 0) return mffa_fail(err, MFFA_EINVAL, "the file is empty");
     if ((uint64_t)file.len > (uint64_t)limits->max_bytes)
-        return mffa_fail(err, MFFA_EINVAL, "the file has %zu bytes, at most %" PRId64 " are allowed (MFFA_MAX_IMAGE_BYTES)", file.len, limits->max_bytes);
+        return mffa_fail(err, MFFA_EINVAL, "the file has %zu bytes, at most %" PRId64 " are allowed (MFFA_MAX_IMAGE_BYTES)", file.len,
+                         limits->max_bytes);
     for (size_t i = 0; i < MFFA_COUNT(formats); i++)
-        if (file.len >= formats[i].magic_len && memcmp(file.ptr, formats[i].magic, formats[i].magic_len) == 0) return *out = &formats[i], MFFA_OK;
+        if (file.len >= formats[i].magic_len && memcmp(file.ptr, formats[i].magic, formats[i].magic_len) == 0)
+            return *out = &formats[i], MFFA_OK;
     char begin[3 * 4 + 1] = "";
     for (size_t i = 0; i < 4 && i < file.len; i++) snprintf(begin + 3 * i, 4, " %02x", ((const uint8_t *)file.ptr)[i]);
     return mffa_fail(err, MFFA_EINVAL, "not a PNG, JPEG or BMP image: it begins with the bytes%s", begin);

@@ -83,7 +83,8 @@ static mffa_code read_rgb(reader *r, const mffa_limits *limits, mffa_image *imag
         return mffa_fail(err, MFFA_EINVAL, "the JPEG has the four print colours (%s), which depend on a printer: convert it to RGB",
                          space == JCS_CMYK ? "CMYK" : "YCCK");
     if (space != JCS_GRAYSCALE && space != JCS_YCbCr && space != JCS_RGB)
-        return mffa_fail(err, MFFA_EINVAL, "the JPEG has %d components of an unknown meaning: expected grey, RGB or YCbCr", r->jpeg.num_components);
+        return mffa_fail(err, MFFA_EINVAL, "the JPEG has %d components of an unknown meaning: expected grey, RGB or YCbCr",
+                         r->jpeg.num_components);
     mffa_code rc = mffa_image_fits(limits, r->jpeg.image_width, r->jpeg.image_height, err);
     if (!rc) rc = mffa_image_init(image, (int)r->jpeg.image_width, (int)r->jpeg.image_height, 3, err);
     if (rc) return rc;

@@ -10,7 +10,8 @@ typedef struct tint { /* what one level of anomaly does to a pixel: colour * str
 
 /* The upper three quarters of matplotlib's "inferno" (CC0), at equal steps: violet, red, orange, yellow, pale yellow. Lightness grows
  * along it, so the order also reads in grey and with any colour vision; its black end is left out, for it would darken the photo. */
-static const uint8_t scale[][3] = {{86, 16, 110}, {137, 34, 106}, {187, 55, 84}, {227, 89, 50}, {249, 140, 10}, {249, 201, 50}, {252, 255, 164}};
+static const uint8_t scale[][3] = {{86, 16, 110},  {137, 34, 106}, {187, 55, 84},  {227, 89, 50},
+                                   {249, 140, 10}, {249, 201, 50}, {252, 255, 164}};
 
 /* Strength rises like the smooth step, flat at both ends: what is normal shows the photo untouched, and no edge appears where colour
  * begins. It ends at seven tenths, so that the defect can still be seen under its colour. */
@@ -35,7 +36,9 @@ static void blend_row(const tint tints[STEPS], const float *level, float low, fl
 
 mffa_code mffa_overlay(const mffa_image *photo, const float *map, int side, float low, float high, mffa_image *out, mffa_err *err) {
     if (photo->channels != 3) return mffa_fail(err, MFFA_EINVAL, "a heat map needs a photo of 3 channels, this has %d", photo->channels);
-    if (!(low < high)) return mffa_fail(err, MFFA_EINVAL, "a heat map's scale cannot go from %g to %g: low must be less than high", (double)low, (double)high);
+    if (!(low < high))
+        return mffa_fail(err, MFFA_EINVAL, "a heat map's scale cannot go from %g to %g: low must be less than high", (double)low,
+                         (double)high);
     size_t width = (size_t)photo->width_px, height = (size_t)photo->height_px;
     MFFA_AUTO(mffa_image_done) mffa_image image = {0};
     MFFA_AUTO(mffa_free_p) float *level = mffa_alloc_array(width * height, sizeof *level);

@@ -36,12 +36,14 @@ int64_t mffa_coreset_count(int64_t n, double ratio) {
 
 mffa_code mffa_coreset_check(const float *rows, int64_t n, int64_t m, int64_t first, mffa_err *err) {
     if (n < 1 || n > INT64_C(1) << 40 || m < 1 || m > n || m > INT32_MAX)
-        return mffa_fail(err, MFFA_EINVAL, "cannot choose %lld of %lld rows: expected 1 to as many as there are, at most %d", (long long)m, (long long)n, INT32_MAX);
-    if (first < 0 || first >= n) return mffa_fail(err, MFFA_EINVAL, "first row is %lld, expected 0 to %lld", (long long)first, (long long)n - 1);
+        return mffa_fail(err, MFFA_EINVAL, "cannot choose %lld of %lld rows: expected 1 to as many as there are, at most %d", (long long)m,
+                         (long long)n, INT32_MAX);
+    if (first < 0 || first >= n)
+        return mffa_fail(err, MFFA_EINVAL, "first row is %lld, expected 0 to %lld", (long long)first, (long long)n - 1);
     for (int64_t i = 0; i < n * W; i++)
         if (!(fabsf(rows[i]) <= most_entry))
-            return mffa_fail(err, MFFA_EINVAL, "projected patch %lld holds %g: expected finite values to +-%g (are the weights sane?)", (long long)(i / W),
-                             (double)rows[i], (double)most_entry);
+            return mffa_fail(err, MFFA_EINVAL, "projected patch %lld holds %g: expected finite values to +-%g (are the weights sane?)",
+                             (long long)(i / W), (double)rows[i], (double)most_entry);
     return MFFA_OK;
 }
 
@@ -211,7 +213,8 @@ static int64_t farthest(const search *s, float least, double *far) {
     return best;
 }
 
-mffa_code mffa_coreset_choose(const float *rows, int64_t n, int64_t m, int64_t first, int64_t *chosen, const mffa_progress *progress, mffa_err *err) {
+mffa_code mffa_coreset_choose(const float *rows, int64_t n, int64_t m, int64_t first, int64_t *chosen, const mffa_progress *progress,
+                              mffa_err *err) {
     MFFA_AUTO(search_done) search s = {0};
     mffa_code rc = mffa_coreset_check(rows, n, m, first, err);
     if (!rc) rc = search_init(&s, rows, n, m, chosen, err);

@@ -37,7 +37,8 @@ double mffa_curve_f1_max(const mffa_curve *c) { return 2 * (double)c->best_hits 
 double mffa_curve_aupro(const mffa_curve *c) { return c->overlap_sum / (double)c->regions / pro_limit; }
 
 mffa_code mffa_sweep_init(mffa_sweep *s, size_t count, mffa_err *err) {
-    mffa_sweep made = {.types = calloc(count, sizeof *made.types), .touched = mffa_alloc_array(count, sizeof *made.touched), .count = count};
+    mffa_sweep made = {
+        .types = calloc(count, sizeof *made.types), .touched = mffa_alloc_array(count, sizeof *made.touched), .count = count};
     if (!made.types || !made.touched) {
         mffa_sweep_done(&made);
         return mffa_fail(err, MFFA_ENOMEM, "out of memory for the figures of %zu defect types", count);

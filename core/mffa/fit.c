@@ -222,7 +222,8 @@ static mffa_code choose(fit *f, mffa_err *err) {
     if (rc) return rc;
     f->chosen = mffa_alloc_array((size_t)rows, sizeof *f->chosen);
     if (!f->chosen) return mffa_fail(err, MFFA_ENOMEM, "out of memory for %lld chosen patches", (long long)rows);
-    rc = mffa_coreset_choose_on(mffa_network_device(f->net), f->rows, n, rows, (int64_t)mffa_rng_below(&r, (uint64_t)n), f->chosen, f->progress, err);
+    rc = mffa_coreset_choose_on(mffa_network_device(f->net), f->rows, n, rows, (int64_t)mffa_rng_below(&r, (uint64_t)n), f->chosen,
+                                f->progress, err);
     free(f->rows);
     f->rows = NULL;
     for (int64_t i = 0; !rc && i < rows; i++) {

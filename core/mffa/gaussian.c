@@ -9,7 +9,8 @@
 #include "core/nn/linalg.h"
 
 enum { SAMPLES = MFFA_GAUSSIAN_SAMPLES, AT_ONCE = 8, MOST_CHANNELS = 4096 };
-static const int64_t work_bytes = INT64_C(16) << 20; /* of full matrices in double, when finishing: C, and while it is factored two copies */
+static const int64_t work_bytes =
+    INT64_C(16) << 20; /* of full matrices in double, when finishing: C, and while it is factored two copies */
 
 void mffa_gaussian_done(mffa_gaussian *g) {
     if (!g) return;
@@ -34,13 +35,14 @@ int64_t mffa_gaussian_sums_bytes(int64_t positions, int64_t channels) {
 
 int64_t mffa_gaussian_finish_bytes(int64_t positions, int64_t channels, bool keep_scatter) {
     int64_t fitted = positions * channels * 8; /* mean and scale */
-    return mffa_gaussian_sums_bytes(positions, channels) + fitted + 3 * work_bytes + (keep_scatter ? positions * mffa_packed(channels) * 2 : 0);
+    return mffa_gaussian_sums_bytes(positions, channels) + fitted + 3 * work_bytes +
+           (keep_scatter ? positions * mffa_packed(channels) * 2 : 0);
 }
 
 mffa_code mffa_gaussian_sums_open(int64_t positions, int64_t channels, int threads, mffa_gaussian_sums **out, mffa_err *err) {
     if (positions < 1 || positions > 1 << 20 || channels < 1 || channels > MOST_CHANNELS)
-        return mffa_fail(err, MFFA_EINVAL, "Gaussian of %lld positions and %lld channels: expected 1 to %d and 1 to %d", (long long)positions,
-                         (long long)channels, 1 << 20, MOST_CHANNELS);
+        return mffa_fail(err, MFFA_EINVAL, "Gaussian of %lld positions and %lld channels: expected 1 to %d and 1 to %d",
+                         (long long)positions, (long long)channels, 1 << 20, MOST_CHANNELS);
     MFFA_AUTO(mffa_gaussian_sums_close_p) mffa_gaussian_sums *s = calloc(1, sizeof *s);
     if (!s) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     *s = (mffa_gaussian_sums){.positions = positions, .channels = channels, .threads = threads};
@@ -48,7 +50,8 @@ mffa_code mffa_gaussian_sums_open(int64_t positions, int64_t channels, int threa
     s->scatter = calloc((size_t)(positions * mffa_packed(channels)), sizeof *s->scatter);
     s->sample = calloc((size_t)(SAMPLES * positions * channels), sizeof *s->sample);
     if (!s->mean || !s->scatter || !s->sample)
-        return mffa_fail(err, MFFA_ENOMEM, "out of memory for a Gaussian of %lld positions and %lld channels (%lld MiB): a smaller grid needs less",
+        return mffa_fail(err, MFFA_ENOMEM,
+                         "out of memory for a Gaussian of %lld positions and %lld channels (%lld MiB): a smaller grid needs less",
                          (long long)positions, (long long)channels, (long long)(mffa_gaussian_sums_bytes(positions, channels) >> 20));
     *out = MFFA_TAKE(s);
     return MFFA_OK;
@@ -192,7 +195,10 @@ static double distance_in_double(const double *w, const double *mean, const floa
 /* The part of g that chunk k covers, to be used like a whole. */
 static mffa_gaussian part_of(const chunk *k) {
     int64_t d = k->g->channels;
-    return (mffa_gaussian){.positions = k->count, .channels = d, .mean = k->g->mean + k->from * d, .factor = k->g->factor + k->from * mffa_packed(d),
+    return (mffa_gaussian){.positions = k->count,
+                           .channels = d,
+                           .mean = k->g->mean + k->from * d,
+                           .factor = k->g->factor + k->from * mffa_packed(d),
                            .scale = k->g->scale + k->from * d};
 }
 
@@ -203,7 +209,8 @@ static mffa_code measure(const chunk *k, mffa_rng *random, const double *deviati
     for (int64_t i = 0; i < trained; i++)
         memcpy(x + i * size, k->sums->sample + (i * k->g->positions + k->from) * d, (size_t)size * sizeof *x);
     for (int64_t i = trained; i < 2 * SAMPLES; i++)
-        for (int64_t c = 0; c < size; c++) x[i * size + c] = (float)(k->sums->mean[k->from * d + c] + deviation[c] * mffa_rng_normal(random));
+        for (int64_t c = 0; c < size; c++)
+            x[i * size + c] = (float)(k->sums->mean[k->from * d + c] + deviation[c] * mffa_rng_normal(random));
     mffa_gaussian part = part_of(k);
     mffa_code rc = mffa_gaussian_distance(&part, x, 2 * SAMPLES, k->sums->threads, got, err);
     for (int64_t i = 0; !rc && i < 2 * SAMPLES; i++)
@@ -231,8 +238,8 @@ static mffa_code finish_chunk(chunk *k, const mffa_device *device, mffa_rng *ran
     return measure(k, random, deviation, x, got, z, err);
 }
 
-static mffa_code finish_all(mffa_gaussian_sums *s, const float *scatter, const mffa_device *device, double lambda, mffa_rng random, const mffa_progress *progress,
-                            mffa_gaussian *g, mffa_err *err) {
+static mffa_code finish_all(mffa_gaussian_sums *s, const float *scatter, const mffa_device *device, double lambda, mffa_rng random,
+                            const mffa_progress *progress, mffa_gaussian *g, mffa_err *err) {
     int64_t d = s->channels, at_once = work_bytes / (d * d * (int64_t)sizeof(double));
     if (at_once < 1) at_once = 1;
     if (at_once > s->positions) at_once = s->positions;
@@ -261,7 +268,8 @@ mffa_code mffa_gaussian_finish(mffa_gaussian_sums **sums, const mffa_device *dev
     g.factor = keep_scatter ? mffa_alloc_array(packed, sizeof *g.factor) : (void *)g.scatter;
     const float *scatter = g.scatter;
     if (!keep_scatter) g.scatter = NULL;
-    if (!g.mean || !g.scale || !g.factor) return mffa_fail(err, MFFA_ENOMEM, "out of memory for a Gaussian of %lld positions", (long long)s->positions);
+    if (!g.mean || !g.scale || !g.factor)
+        return mffa_fail(err, MFFA_ENOMEM, "out of memory for a Gaussian of %lld positions", (long long)s->positions);
     mffa_code rc = finish_all(s, scatter, device, lambda, random, progress, &g, err);
     void *half = rc || keep_scatter ? NULL : realloc(g.factor, packed * sizeof *g.factor);
     if (half) g.factor = half;

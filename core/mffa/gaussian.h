@@ -33,8 +33,8 @@ static inline void mffa_gaussian_sums_close_p(mffa_gaussian_sums **s) { mffa_gau
 MFFA_MUST_USE mffa_code mffa_gaussian_sums_add(mffa_gaussian_sums *s, const float *x, int64_t n, mffa_err *err);
 /* Takes the sums over (*s becomes NULL, also on failure): their memory is used again unless the scatter is kept. random: for the
  * measurement of the error. Phase "gaussian", in positions. MFFA_EINVAL for fewer than 2 pictures. */
-MFFA_MUST_USE mffa_code mffa_gaussian_finish(mffa_gaussian_sums **s, const mffa_device *device, double lambda, bool keep_scatter, mffa_rng random,
-                                             const mffa_progress *progress, mffa_gaussian *out, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_gaussian_finish(mffa_gaussian_sums **s, const mffa_device *device, double lambda, bool keep_scatter,
+                                             mffa_rng random, const mffa_progress *progress, mffa_gaussian *out, mffa_err *err);
 
 /* x [n, P, d] float32 -> out [n, P], Mahalanobis distances. The factors are read once for 8 pictures. */
 MFFA_MUST_USE mffa_code mffa_gaussian_distance(const mffa_gaussian *g, const float *x, int64_t n, int threads, float *out, mffa_err *err);

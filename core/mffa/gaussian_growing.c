@@ -136,8 +136,10 @@ static mffa_gaussian_tensors pack(mffa_scope *s, const finishing *f, mffa_tensor
     mffa_scope_close(in);
     mffa_tensor_read(s, scale, MFFA_F32, f->g->scale + f->from * d, f->count * d);
     mffa_tensor_read(s, factor, MFFA_I16, f->g->factor + f->from * p, f->count * p);
-    return (mffa_gaussian_tensors){
-        .mean = mffa_cast(s, mffa_narrow(s, f->sums->mean, 0, f->from, f->count), MFFA_F32), .scale = scale, .factor = factor, .places = f->places};
+    return (mffa_gaussian_tensors){.mean = mffa_cast(s, mffa_narrow(s, f->sums->mean, 0, f->from, f->count), MFFA_F32),
+                                   .scale = scale,
+                                   .factor = factor,
+                                   .places = f->places};
 }
 
 /* Distances of x [n, count, d] in double: [n, count]. */
@@ -190,7 +192,8 @@ static mffa_code finish_step(const finishing *f, mffa_scope *all, mffa_err *err)
     }
     mffa_scope_close(s);
     mffa_code rc = mffa_scope_check(all, err);
-    return rc ? mffa_wrap(err, rc, "covariances of positions %lld to %lld", (long long)f->from, (long long)(f->from + f->count - 1)) : MFFA_OK;
+    return rc ? mffa_wrap(err, rc, "covariances of positions %lld to %lld", (long long)f->from, (long long)(f->from + f->count - 1))
+              : MFFA_OK;
 }
 
 static mffa_code finish_all(finishing *f, const mffa_progress *progress, mffa_err *err) {

@@ -119,7 +119,8 @@ int64_t mffa_bank_tensors_bytes(const mffa_bank *b) { return 4 * b->rows * (b->w
 
 int64_t mffa_bank_nearest_on_bytes(const mffa_bank *b, int64_t n) {
     int64_t step = PRODUCTS / b->rows + 1 < n ? PRODUCTS / b->rows + 1 : n;
-    return 4 * n + step * (5 * b->rows + 16 * b->width) + 24 * (PAIR_FLOATS + b->width); /* values and which are candidates; x in double; pairs */
+    return 4 * n + step * (5 * b->rows + 16 * b->width) +
+           24 * (PAIR_FLOATS + b->width); /* values and which are candidates; x in double; pairs */
 }
 
 /* Each row's greatest value that may belong to its nearest row: rounding_bound is linear in the length of x. */

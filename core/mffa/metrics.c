@@ -66,8 +66,10 @@ static mffa_code type_index(mffa_metrics *m, const char *name, size_t *out, mffa
     for (size_t i = 1; i < m->type_count; i++)
         if (!strcmp(m->types[i].name, name)) return *out = i, MFFA_OK;
     if (strlen(name) >= sizeof m->types->name)
-        return mffa_fail(err, MFFA_EINVAL, "defect type \"%.40s...\" has %zu bytes, expected at most %zu", name, strlen(name), sizeof m->types->name - 1);
-    if (m->type_count > MOST_TYPES) return mffa_fail(err, MFFA_EINVAL, "defect type \"%s\" is one more than the %d that are possible", name, MOST_TYPES);
+        return mffa_fail(err, MFFA_EINVAL, "defect type \"%.40s...\" has %zu bytes, expected at most %zu", name, strlen(name),
+                         sizeof m->types->name - 1);
+    if (m->type_count > MOST_TYPES)
+        return mffa_fail(err, MFFA_EINVAL, "defect type \"%s\" is one more than the %d that are possible", name, MOST_TYPES);
     if (m->type_count == m->type_cap) {
         type_counts *more = reallocarray(m->types, 2 * m->type_cap, sizeof *more);
         if (!more) return mffa_fail(err, MFFA_ENOMEM, "out of memory for %zu defect types", m->type_cap);
@@ -123,14 +125,17 @@ static mffa_code check_picture(const mffa_metrics *m, int label, double score, c
     if (!isfinite(score)) return mffa_fail(err, MFFA_EINVAL, "score is %g: figures need finite scores", score);
     for (int64_t i = 0; i < (int64_t)m->side * m->side; i++) {
         if (!isfinite(map[i]))
-            return mffa_fail(err, MFFA_EINVAL, "map is %g at (%d, %d): figures need finite maps", (double)map[i], (int)(i % m->side), (int)(i / m->side));
+            return mffa_fail(err, MFFA_EINVAL, "map is %g at (%d, %d): figures need finite maps", (double)map[i], (int)(i % m->side),
+                             (int)(i / m->side));
         if (!label && mask && mask[i])
-            return mffa_fail(err, MFFA_EINVAL, "a normal picture's mask marks a defect at (%d, %d)", (int)(i % m->side), (int)(i / m->side));
+            return mffa_fail(err, MFFA_EINVAL, "a normal picture's mask marks a defect at (%d, %d)", (int)(i % m->side),
+                             (int)(i / m->side));
     }
     return MFFA_OK;
 }
 
-mffa_code mffa_metrics_add(mffa_metrics *m, const char *type, int label, double score, const float *map, const uint8_t *mask, mffa_err *err) {
+mffa_code mffa_metrics_add(mffa_metrics *m, const char *type, int label, double score, const float *map, const uint8_t *mask,
+                           mffa_err *err) {
     size_t t = 0;
     mffa_code rc = check_picture(m, label, score, map, mask, err);
     if (!rc && label) rc = type_index(m, type, &t, err);
@@ -167,7 +172,8 @@ static mffa_code sweep_pixels(mffa_metrics *m, mffa_sweep *s, mffa_err *err) {
     s->all.negatives = m->types[0].negatives;
     for (size_t t = 1; t < m->type_count; t++) {
         mffa_curve *c = &s->types[t].curve;
-        *c = (mffa_curve){.positives = m->types[t].positives, .negatives = m->types[t].negatives + m->types[0].negatives, .regions = m->types[t].regions};
+        *c = (mffa_curve){
+            .positives = m->types[t].positives, .negatives = m->types[t].negatives + m->types[0].negatives, .regions = m->types[t].regions};
         s->all.positives += c->positives;
         s->all.negatives += m->types[t].negatives;
         s->all.regions += c->regions;
@@ -177,7 +183,8 @@ static mffa_code sweep_pixels(mffa_metrics *m, mffa_sweep *s, mffa_err *err) {
     for (size_t got = 1; !rc && got;) {
         rc = mffa_spool_read(m->pixels, records, SHARE, &got, err);
         for (size_t i = 0; !rc && i < got; i++)
-            mffa_sweep_add(s, (double)pixel_value(records[i]), records[i] >> SIZE_BITS & MOST_TYPES, (int64_t)(records[i] & ((1u << SIZE_BITS) - 1)));
+            mffa_sweep_add(s, (double)pixel_value(records[i]), records[i] >> SIZE_BITS & MOST_TYPES,
+                           (int64_t)(records[i] & ((1u << SIZE_BITS) - 1)));
     }
     mffa_sweep_end(s);
     return rc;
@@ -199,9 +206,13 @@ static const char *pixel_reason(const mffa_curve *c, int64_t defect, int64_t mas
     return c->negatives ? NULL : "every pixel is defective";
 }
 
-static mffa_figure figure(const char *reason, double (*of)(const mffa_curve *), const mffa_curve *c) { return reason ? unknown(reason) : known(of(c)); }
+static mffa_figure figure(const char *reason, double (*of)(const mffa_curve *), const mffa_curve *c) {
+    return reason ? unknown(reason) : known(of(c));
+}
 
-static int by_name(const void *a, const void *b) { return strcmp(((const mffa_type_figures *)a)->type, ((const mffa_type_figures *)b)->type); }
+static int by_name(const void *a, const void *b) {
+    return strcmp(((const mffa_type_figures *)a)->type, ((const mffa_type_figures *)b)->type);
+}
 
 static mffa_code fill_types(const mffa_metrics *m, const mffa_sweep *images, const mffa_sweep *pixels, mffa_figures *f, mffa_err *err) {
     f->types = calloc(m->type_count, sizeof *f->types);
@@ -209,7 +220,8 @@ static mffa_code fill_types(const mffa_metrics *m, const mffa_sweep *images, con
     for (size_t t = 1; t < m->type_count; t++) {
         mffa_type_figures *to = &f->types[f->type_count++];
         const mffa_curve *curve = &pixels->types[t].curve;
-        const char *image = image_reason(m->types[0].images, m->types[t].images), *pixel = pixel_reason(curve, m->types[t].images, m->types[t].masks);
+        const char *image = image_reason(m->types[0].images, m->types[t].images),
+                   *pixel = pixel_reason(curve, m->types[t].images, m->types[t].masks);
         memcpy(to->type, m->types[t].name, sizeof to->type);
         to->images = m->types[t].images;
         to->image_auroc = figure(image, mffa_curve_auroc, &images->types[t].curve);

@@ -37,7 +37,8 @@ void mffa_metrics_close(mffa_metrics *m); /* removes its files */
 static inline void mffa_metrics_close_p(mffa_metrics **m) { mffa_metrics_close(*m); }
 /* label 0 or 1. map [side, side]. mask [side, side] (1 = defect), NULL: none; a normal picture needs none (all pixels normal);
  * a defective picture without mask counts for the image figures only. After a failure m is only good for close. */
-MFFA_MUST_USE mffa_code mffa_metrics_add(mffa_metrics *m, const char *type, int label, double score, const float *map, const uint8_t *mask, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_metrics_add(mffa_metrics *m, const char *type, int label, double score, const float *map, const uint8_t *mask,
+                                         mffa_err *err);
 MFFA_MUST_USE mffa_code mffa_metrics_finish(mffa_metrics *m, mffa_figures *out, mffa_err *err);
 
 /* The plain function behind image_auroc: n scores with labels 0/1; ties half. MFFA_EINVAL when one class is missing. */

@@ -192,7 +192,8 @@ static int64_t on_device(const mffa_model *m, const mffa_network *net, int64_t b
     int64_t side = m->profile.side, positions = m->gaussian.positions, d = m->gaussian.channels, weights = mffa_network_weights_bytes(net);
     int64_t held = mffa_bank_tensors_bytes(&m->bank) + mffa_gaussian_tensors_bytes(positions, d);
     int64_t stages = weights + mffa_network_stages_bytes(net, batch, (int)side);
-    int64_t nearest = stages + batch * side * side / 64 * m->bank.width * 4 + mffa_bank_nearest_on_bytes(&m->bank, batch * side * side / 64);
+    int64_t nearest =
+        stages + batch * side * side / 64 * m->bank.width * 4 + mffa_bank_nearest_on_bytes(&m->bank, batch * side * side / 64);
     int64_t gaussian = stages + batch * positions * d * 4 + mffa_gaussian_distance_on_bytes(batch, positions, d);
     int64_t most = mffa_network_bytes(net, batch, batch, (int)side, m->profile.grid);
     if (nearest > most) most = nearest;

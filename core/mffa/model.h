@@ -43,8 +43,8 @@ typedef struct mffa_provenance {
  * "gaussian". Memory is constant in the number of pictures but for 512 bytes a patch (the coreset's projected rows).
  * Pictures that load answers with MFFA_ESKIP are left out; train_images counts the others.
  * MFFA_EINVAL: fewer than 2 pictures, profile out of range for these weights. */
-MFFA_MUST_USE mffa_code mffa_model_fit(mffa_network *net, const mffa_profile *profile, const mffa_provenance *from, const mffa_source *train,
-                                       const mffa_progress *progress, mffa_model **out, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_model_fit(mffa_network *net, const mffa_profile *profile, const mffa_provenance *from,
+                                       const mffa_source *train, const mffa_progress *progress, mffa_model **out, mffa_err *err);
 /* What fit would need at its peak, network included; for the announcement before the job starts. */
 mffa_need mffa_model_fit_need(const mffa_network *net, const mffa_profile *profile, int64_t images);
 
@@ -74,7 +74,7 @@ typedef struct mffa_score {
 /* images [n, 3, S, S] float32 0..1 (borrowed), n any number; maps [n, S, S] (caller allocates), scores [n].
  * When memory runs out the network's batch is halved, for good, and the work goes on; MFFA_ENOMEM when one picture is too much.
  * MFFA_EINVAL when the network's widths or blocks are not those that the model was fitted with, or a map is not finite. */
-MFFA_MUST_USE mffa_code mffa_model_score(const mffa_model *m, mffa_network *net, mffa_maps which, const float *images, int64_t n, float *maps,
-                                         mffa_score *scores, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_model_score(const mffa_model *m, mffa_network *net, mffa_maps which, const float *images, int64_t n,
+                                         float *maps, mffa_score *scores, mffa_err *err);
 
 #endif

@@ -7,7 +7,8 @@
 #include "core/mffa/kernels.h"
 #include "core/mffa/model_parts.h"
 
-static const char format[] = "mffa-model", version[] = "1", form[] = "whitening W = L^-1 of covariance L L^T, packed lower triangle, int16 with a float32 scale a row";
+static const char format[] = "mffa-model", version[] = "1",
+                  form[] = "whitening W = L^-1 of covariance L L^T, packed lower triangle, int16 with a float32 scale a row";
 
 /* One row a tensor: its shape comes from the metadata, its place in the model from the offset. */
 typedef struct entry {
@@ -71,7 +72,8 @@ static void put_metadata(mffa_st_writer *w, const mffa_model *m) {
     put_int(w, "train_images", m->train_images);
     put_int(w, "c1", m->c1), put_int(w, "c2", m->c2), put_int(w, "c3", m->c3), put_int(w, "width", m->width);
     mffa_st_writer_meta(w, "backbone_name", m->from.backbone_name), mffa_st_writer_meta(w, "backbone_sha256", m->from.backbone_sha256);
-    mffa_st_writer_meta(w, "transformer_name", m->from.transformer_name), mffa_st_writer_meta(w, "transformer_sha256", m->from.transformer_sha256);
+    mffa_st_writer_meta(w, "transformer_name", m->from.transformer_name),
+        mffa_st_writer_meta(w, "transformer_sha256", m->from.transformer_sha256);
     mffa_st_writer_meta(w, "dataset", m->from.dataset);
     mffa_st_writer_meta(w, "gaussian_form", form), put_num(w, "gaussian_worst_error", m->gaussian.worst_error);
 }
@@ -82,7 +84,8 @@ mffa_code mffa_model_save(const mffa_model *m, const char *path, mffa_err *err) 
     entry e[ENTRIES];
     size_t n = entries_of(&view, e);
     if (m->profile.keep_statistics && !m->gaussian.scatter)
-        return mffa_fail(err, MFFA_EINVAL, "cannot write \"%s\": the model came from a file and its scatter was left there; copy that file", path);
+        return mffa_fail(err, MFFA_EINVAL, "cannot write \"%s\": the model came from a file and its scatter was left there; copy that file",
+                         path);
     mffa_code rc = mffa_st_writer_open(path, &w, err);
     if (rc) return rc;
     put_metadata(w, m);
@@ -109,7 +112,8 @@ static const char *get_text(reader *r, const char *key) {
 static void get_copy(reader *r, const char *key, char *out, size_t size) {
     const char *text = get_text(r, key);
     if (strlen(text) >= size && !r->rc)
-        r->rc = mffa_fail(r->err, MFFA_EINVAL, "\"%s\": \"%s\" in its metadata has %zu bytes, expected at most %zu", r->path, key, strlen(text), size - 1);
+        r->rc = mffa_fail(r->err, MFFA_EINVAL, "\"%s\": \"%s\" in its metadata has %zu bytes, expected at most %zu", r->path, key,
+                          strlen(text), size - 1);
     else if (!r->rc) strcpy(out, text);
 }
 
@@ -128,8 +132,8 @@ static int64_t get_int(reader *r, const char *key, int64_t low, int64_t high) {
     errno = 0;
     long long value = strtoll(text, &end, 10);
     if (!r->rc && (end == text || *end || errno || value < low || value > high))
-        r->rc = mffa_fail(r->err, MFFA_EINVAL, "\"%s\": \"%s\" in its metadata is \"%.40s\", expected an integer from %lld to %lld", r->path, key, text,
-                          (long long)low, (long long)high);
+        r->rc = mffa_fail(r->err, MFFA_EINVAL, "\"%s\": \"%s\" in its metadata is \"%.40s\", expected an integer from %lld to %lld",
+                          r->path, key, text, (long long)low, (long long)high);
     return r->rc ? 0 : value;
 }
 
@@ -139,7 +143,8 @@ static uint64_t get_seed(reader *r) {
     errno = 0;
     unsigned long long value = strtoull(text, &end, 10);
     if (!r->rc && (end == text || *end || errno || *text == '-'))
-        r->rc = mffa_fail(r->err, MFFA_EINVAL, "\"%s\": \"seed\" in its metadata is \"%.40s\", expected an integer that is not negative", r->path, text);
+        r->rc = mffa_fail(r->err, MFFA_EINVAL, "\"%s\": \"seed\" in its metadata is \"%.40s\", expected an integer that is not negative",
+                          r->path, text);
     return value;
 }
 
@@ -147,7 +152,8 @@ static mffa_code get_metadata(reader *r, mffa_model *m) {
     mffa_profile *p = &m->profile;
     const char *is = get_text(r, "format"), *of = get_text(r, "format_version");
     if (!r->rc && (strcmp(is, format) || strcmp(of, version) || strcmp(get_text(r, "gaussian_form"), form)))
-        r->rc = mffa_fail(r->err, MFFA_EINVAL, "\"%s\" has format \"%.40s\" version \"%.40s\", this program reads \"%s\" version %s", r->path, is, of, format, version);
+        r->rc = mffa_fail(r->err, MFFA_EINVAL, "\"%s\" has format \"%.40s\" version \"%.40s\", this program reads \"%s\" version %s",
+                          r->path, is, of, format, version);
     get_copy(r, "profile", p->name, sizeof p->name);
     p->side = (int)get_int(r, "side", 64, 1024), p->grid = (int)get_int(r, "grid", 1, 256), p->blocks = (int)get_int(r, "blocks", 0, 11);
     p->gaussian_channels = (int)get_int(r, "gaussian_channels", 1, 4096), p->keep_statistics = get_int(r, "keep_statistics", 0, 1);
@@ -171,8 +177,8 @@ static mffa_code check_entry(const reader *r, const entry *e, const mffa_st_tens
     mffa_shape_text(e->rank, e->shape, want);
     if (!t) return mffa_fail(r->err, MFFA_EINVAL, "\"%s\" has no tensor \"%s\"", r->path, e->name);
     if (t->dtype == e->dtype && t->rank == e->rank && !memcmp(t->shape, e->shape, (size_t)e->rank * sizeof *e->shape)) return MFFA_OK;
-    return mffa_fail(r->err, MFFA_EINVAL, "\"%s\": tensor \"%s\" is %s %s, expected %s %s by its metadata", r->path, e->name, mffa_dtype_name(t->dtype),
-                     mffa_shape_text(t->rank, t->shape, found), mffa_dtype_name(e->dtype), want);
+    return mffa_fail(r->err, MFFA_EINVAL, "\"%s\": tensor \"%s\" is %s %s, expected %s %s by its metadata", r->path, e->name,
+                     mffa_dtype_name(t->dtype), mffa_shape_text(t->rank, t->shape, found), mffa_dtype_name(e->dtype), want);
 }
 
 static mffa_code read_tensors(const reader *r, mffa_model *m) {
@@ -182,14 +188,16 @@ static mffa_code read_tensors(const reader *r, mffa_model *m) {
     m->bank.width = m->c2 + m->c3;
     size_t n = entries_of(m, e);
     if (m->bank.rows < 1 || m->bank.rows > INT32_MAX)
-        return mffa_fail(r->err, MFFA_EINVAL, "\"%s\": its memory bank has %lld rows, expected 1 to %d", r->path, (long long)m->bank.rows, INT32_MAX);
+        return mffa_fail(r->err, MFFA_EINVAL, "\"%s\": its memory bank has %lld rows, expected 1 to %d", r->path, (long long)m->bank.rows,
+                         INT32_MAX);
     for (size_t i = 0; i < n; i++) {
         const mffa_st_tensor *t = mffa_safetensors_find(r->f, e[i].name);
         mffa_code rc = check_entry(r, &e[i], t);
         if (rc) return rc;
         if (e[i].place == (void *)&m->gaussian.scatter) continue; /* scoring has no use for it */
         void *data = mffa_alloc_array(t->bytes, 1);
-        if (!data) return mffa_fail(r->err, MFFA_ENOMEM, "out of memory for tensor \"%s\" of \"%s\" (%zu bytes)", e[i].name, r->path, t->bytes);
+        if (!data)
+            return mffa_fail(r->err, MFFA_ENOMEM, "out of memory for tensor \"%s\" of \"%s\" (%zu bytes)", e[i].name, r->path, t->bytes);
         mffa_safetensors_copy(r->f, t, data);
         memcpy(e[i].place, &data, sizeof data);
     }
@@ -216,7 +224,8 @@ static mffa_code check_values(const reader *r, const mffa_model *m) {
                       : !finite_all(m->gaussian.mean, p * d)                    ? "gaussian.mean"
                       : !finite_all(m->gaussian.scale, p * d)                   ? "gaussian.scale"
                                                                                 : NULL;
-    return bad ? mffa_fail(r->err, MFFA_EINVAL, "\"%s\": tensor \"%s\" holds values that are not possible: fit again", r->path, bad) : MFFA_OK;
+    return bad ? mffa_fail(r->err, MFFA_EINVAL, "\"%s\": tensor \"%s\" holds values that are not possible: fit again", r->path, bad)
+               : MFFA_OK;
 }
 
 mffa_code mffa_model_open(const char *path, mffa_model **out, mffa_err *err) {

@@ -17,7 +17,8 @@ mffa_code mffa_profile_named(const char *name, mffa_profile *out, mffa_err *err)
 mffa_code mffa_profile_check(const mffa_profile *p, mffa_err *err) {
     if (p->side < 64 || p->side > 1024 || p->side % 32)
         return mffa_fail(err, MFFA_EINVAL, "side is %d: expected a multiple of 32 from 64 to 1024", p->side);
-    if (p->grid < 1 || p->grid > p->side / 4) return mffa_fail(err, MFFA_EINVAL, "grid is %d: expected 1 to %d (side / 4)", p->grid, p->side / 4);
+    if (p->grid < 1 || p->grid > p->side / 4)
+        return mffa_fail(err, MFFA_EINVAL, "grid is %d: expected 1 to %d (side / 4)", p->grid, p->side / 4);
     if (p->blocks < 0 || p->blocks > 11) return mffa_fail(err, MFFA_EINVAL, "blocks is %d: expected 0 to 11", p->blocks);
     if (p->gaussian_channels < 1) return mffa_fail(err, MFFA_EINVAL, "gaussian channels is %d: expected at least 1", p->gaussian_channels);
     if (!(p->ratio > 0 && p->ratio <= 1)) return mffa_fail(err, MFFA_EINVAL, "coreset ratio is %g: expected above 0, at most 1", p->ratio);

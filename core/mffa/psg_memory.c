@@ -44,6 +44,7 @@ mffa_code mffa_psg_need(const char *backbone, const mffa_psg_params *p, int64_t 
     int64_t picture = 3 * (int64_t)p->side * p->side;
     int64_t training = 4 * (samples * (picture + a.kept + a.largest) + 3 * a.weights); /* weights, gradients, momentum */
     int64_t with_workspace = training + training / 8; /* cuDNN's, in the backward pass: measured */
-    *out = gpu ? (mffa_need){libraries_gpu_bytes + 4 * (samples * picture + a.weights), with_workspace} : (mffa_need){libraries_bytes + training, 0};
+    *out = gpu ? (mffa_need){libraries_gpu_bytes + 4 * (samples * picture + a.weights), with_workspace}
+               : (mffa_need){libraries_bytes + training, 0};
     return MFFA_OK;
 }

@@ -45,13 +45,15 @@ mffa_code mffa_spool_open(const char *dir, int64_t memory_bytes, mffa_spool **ou
     s->room = (size_t)memory_bytes / (2 * sizeof *s->memory);
     s->memory = mffa_alloc_array(2 * s->room, sizeof *s->memory);
     if (!s->memory) return mffa_fail(err, MFFA_ENOMEM, "out of memory for sorting in %lld bytes", (long long)memory_bytes);
-    if (strlen(dir) >= sizeof s->dir) return mffa_fail(err, MFFA_EINVAL, "the spill folder's name is longer than %zu bytes", sizeof s->dir - 1);
+    if (strlen(dir) >= sizeof s->dir)
+        return mffa_fail(err, MFFA_EINVAL, "the spill folder's name is longer than %zu bytes", sizeof s->dir - 1);
     strcpy(s->dir, dir);
     char path[PATH_MAX + 32];
     snprintf(path, sizeof path, "%s/mffa-spool-XXXXXX", dir);
     s->fd = mkostemp(path, O_CLOEXEC);
     if (s->fd < 0)
-        return mffa_fail(err, errno == EACCES || errno == EROFS ? MFFA_EDENIED : MFFA_EIO, "could not make a spill file in \"%s\": %s", dir, strerror(errno));
+        return mffa_fail(err, errno == EACCES || errno == EROFS ? MFFA_EDENIED : MFFA_EIO, "could not make a spill file in \"%s\": %s", dir,
+                         strerror(errno));
     unlink(path);
     *out = MFFA_TAKE(s);
     return MFFA_OK;
@@ -95,8 +97,9 @@ static mffa_code write_run(mffa_spool *s, const uint64_t *records, mffa_err *err
     for (int64_t done = 0; done < bytes;) {
         ssize_t n = pwrite(s->fd, (const char *)records + done, (size_t)(bytes - done), s->bytes + done);
         if (n < 0 && errno == EINTR) continue;
-        if (n < 0) return mffa_fail(err, errno == ENOSPC || errno == EDQUOT ? MFFA_ENOSPC : MFFA_EIO, "could not write %lld bytes in \"%s\": %s",
-                                    (long long)(bytes - done), s->dir, strerror(errno));
+        if (n < 0)
+            return mffa_fail(err, errno == ENOSPC || errno == EDQUOT ? MFFA_ENOSPC : MFFA_EIO, "could not write %lld bytes in \"%s\": %s",
+                             (long long)(bytes - done), s->dir, strerror(errno));
         done += n;
     }
     if (s->run_count == s->run_cap) {
@@ -129,7 +132,9 @@ static mffa_code read_piece(mffa_spool *s, run *r, size_t most, mffa_err *err) {
     for (size_t done = 0; done < bytes;) {
         ssize_t got = pread(s->fd, (char *)r->piece + done, bytes - done, r->offset + (int64_t)done);
         if (got < 0 && errno == EINTR) continue;
-        if (got <= 0) return mffa_fail(err, MFFA_EIO, "could not read the spill file in \"%s\" back: %s", s->dir, got ? strerror(errno) : "it is cut short");
+        if (got <= 0)
+            return mffa_fail(err, MFFA_EIO, "could not read the spill file in \"%s\" back: %s", s->dir,
+                             got ? strerror(errno) : "it is cut short");
         done += (size_t)got;
     }
     r->at = 0;

@@ -163,7 +163,8 @@ static void add_bias(mffa_scope *s, const block *b, mffa_tensor *y, mffa_tensor 
 }
 
 static mffa_tensor *attention(mffa_scope *s, const mffa_cait *c, const block *b, mffa_tensor *x /* [B, T, D] */) {
-    int64_t n = mffa_tensor_size(x, 0), t = mffa_tensor_size(x, 1), d = c->info.width, h = c->info.heads, step = chunk_rows(c, t > 0 ? t : 1);
+    int64_t n = mffa_tensor_size(x, 0), t = mffa_tensor_size(x, 1), d = c->info.width, h = c->info.heads,
+            step = chunk_rows(c, t > 0 ? t : 1);
     mffa_tensor *normed = mffa_layer_norm(s, x, b->norm1.weight, b->norm1.bias, 1e-6);
     mffa_tensor *qkv = mffa_reshape(s, mffa_linear(s, normed, b->qkv.weight, b->qkv.bias), 5, (int64_t[]){n, t, 3, h, d / h});
     mffa_drop(normed);
@@ -201,8 +202,8 @@ static void run_block(mffa_scope *s, const mffa_cait *c, const block *b, mffa_te
 mffa_tensor *mffa_cait_forward(mffa_scope *s, const mffa_cait *c, mffa_tensor *x) {
     int64_t n = mffa_tensor_size(x, 0), t = mffa_tensor_size(x, 1), d = c->info.width;
     if (mffa_scope_ok(s) && (mffa_tensor_rank(x) != 3 || mffa_tensor_size(x, 2) != d || t < 1))
-        mffa_scope_fail(s, MFFA_EINVAL, "tokens [%lld, %lld, %lld]: the transformer is %lld wide and wants at least one token", (long long)n,
-                        (long long)t, (long long)mffa_tensor_size(x, 2), (long long)d);
+        mffa_scope_fail(s, MFFA_EINVAL, "tokens [%lld, %lld, %lld]: the transformer is %lld wide and wants at least one token",
+                        (long long)n, (long long)t, (long long)mffa_tensor_size(x, 2), (long long)d);
     mffa_tensor *out = mffa_tensor_from(s, MFFA_F32, NULL, 3, (int64_t[]){n, t, d});
     mffa_copy_into(s, out, 0, 0, x);
     int64_t group = group_images(c, t > 0 ? t : 1);

@@ -230,7 +230,10 @@ static void gather(mffa_pickle *m, mffa_pickle_kind kind) {
 static void append_items(mffa_pickle *m, mffa_pickle_kind to, const value **items, size_t n) {
     const value *target = items ? top(m) : NULL;
     if (!target) return;
-    if (target->kind != to || (to == MFFA_PICKLE_DICT && n % 2)) { stop(m, "items for what is no %s", to == MFFA_PICKLE_DICT ? "dictionary" : "list"); return; }
+    if (target->kind != to || (to == MFFA_PICKLE_DICT && n % 2)) {
+        stop(m, "items for what is no %s", to == MFFA_PICKLE_DICT ? "dictionary" : "list");
+        return;
+    }
     for (size_t i = 0; i < n; i++) add_item(m, building(target), items[i]);
 }
 
@@ -262,7 +265,10 @@ static void ordered_dict(mffa_pickle *m, const value *args) {
 static void reduce(mffa_pickle *m) {
     const value *args = pop(m), *callee = args ? pop(m) : NULL;
     if (!callee) return;
-    if (callee->kind != MFFA_PICKLE_GLOBAL || args->kind != MFFA_PICKLE_TUPLE) { stop(m, "a call of something that is no function"); return; }
+    if (callee->kind != MFFA_PICKLE_GLOBAL || args->kind != MFFA_PICKLE_TUPLE) {
+        stop(m, "a call of something that is no function");
+        return;
+    }
     if (mffa_span_is(callee->text, "collections.OrderedDict")) { ordered_dict(m, args); return; }
     value *call = make(m, MFFA_PICKLE_CALL);
     add_item(m, call, callee);
@@ -391,6 +397,8 @@ bool mffa_pickle_calls(const mffa_pickle_value *v, const char *global_name) {
     return v && v->kind == MFFA_PICKLE_CALL && mffa_span_is(v->items[0]->text, global_name);
 }
 
-bool mffa_pickle_is_text(const mffa_pickle_value *v, const char *text) { return v && v->kind == MFFA_PICKLE_TEXT && mffa_span_is(v->text, text); }
+bool mffa_pickle_is_text(const mffa_pickle_value *v, const char *text) {
+    return v && v->kind == MFFA_PICKLE_TEXT && mffa_span_is(v->text, text);
+}
 
 int64_t mffa_pickle_int(const mffa_pickle_value *v, int64_t otherwise) { return v && v->kind == MFFA_PICKLE_INT ? v->num : otherwise; }

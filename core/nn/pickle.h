@@ -34,7 +34,8 @@ typedef struct mffa_pickle_value {
 typedef struct mffa_pickle mffa_pickle;
 /* One pickle from the front of bytes (borrowed until close); *used, which may be NULL: its length. globals: NULL-terminated
  * "module.name"s. what names the bytes in errors. MFFA_EINVAL says what was met and at which byte. */
-MFFA_MUST_USE mffa_code mffa_pickle_read(mffa_span bytes, const char *const *globals, const char *what, size_t *used, mffa_pickle **out, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_pickle_read(mffa_span bytes, const char *const *globals, const char *what, size_t *used, mffa_pickle **out,
+                                         mffa_err *err);
 void mffa_pickle_close(mffa_pickle *p);
 static inline void mffa_pickle_close_p(mffa_pickle **p) { mffa_pickle_close(*p); }
 const mffa_pickle_value *mffa_pickle_root(const mffa_pickle *p);

@@ -19,9 +19,10 @@ static const char *const tensor_globals[] = {
 static const struct {
     const char *global;
     mffa_dtype dtype;
-} storage_types[] = {{"torch.FloatStorage", MFFA_F32}, {"torch.HalfStorage", MFFA_F16}, {"torch.BFloat16Storage", MFFA_BF16}, {"torch.DoubleStorage", MFFA_F64},
-                     {"torch.LongStorage", MFFA_I64},  {"torch.IntStorage", MFFA_I32},  {"torch.ShortStorage", MFFA_I16},     {"torch.CharStorage", MFFA_I8},
-                     {"torch.ByteStorage", MFFA_U8},   {"torch.BoolStorage", MFFA_BOOL}};
+} storage_types[] = {{"torch.FloatStorage", MFFA_F32},  {"torch.HalfStorage", MFFA_F16}, {"torch.BFloat16Storage", MFFA_BF16},
+                     {"torch.DoubleStorage", MFFA_F64}, {"torch.LongStorage", MFFA_I64}, {"torch.IntStorage", MFFA_I32},
+                     {"torch.ShortStorage", MFFA_I16},  {"torch.CharStorage", MFFA_I8},  {"torch.ByteStorage", MFFA_U8},
+                     {"torch.BoolStorage", MFFA_BOOL}};
 
 typedef struct storage { /* of the plain format: in the order of the file */
     mffa_span key;
@@ -45,7 +46,9 @@ struct mffa_pth {
     size_t count;
 };
 
-static mffa_code bad(const mffa_pth *f, mffa_err *err, const char *reason) { return mffa_fail(err, MFFA_EINVAL, "\"%s\": %s", f->what, reason); }
+static mffa_code bad(const mffa_pth *f, mffa_err *err, const char *reason) {
+    return mffa_fail(err, MFFA_EINVAL, "\"%s\": %s", f->what, reason);
+}
 
 /* ---- storages: the bytes behind tensors ---- */
 
@@ -63,21 +66,23 @@ static mffa_code read_storage_id(const mffa_pth *f, const mffa_pickle_value *v, 
     if (!mffa_pickle_is_text(mffa_pickle_item(id, 0), "storage") || !storage_type(mffa_pickle_item(id, 1), &out->dtype) || !key ||
         key->kind != MFFA_PICKLE_TEXT || out->count < 0 || (size_t)out->count > SIZE_MAX / 16)
         return bad(f, err, "a tensor's storage is not described as torch.save does it");
-    if (view && view->kind != MFFA_PICKLE_NONE) return bad(f, err, "a storage is a view of another: save the file again with a current PyTorch");
+    if (view && view->kind != MFFA_PICKLE_NONE)
+        return bad(f, err, "a storage is a view of another: save the file again with a current PyTorch");
     out->key = key->text;
     return MFFA_OK;
 }
 
 static mffa_code find_in_zip(const mffa_pth *f, storage *s, mffa_err *err) {
     char name[MAX_NAME];
-    int n = snprintf(name, sizeof name, "%sdata/%.*s", f->folder, (int)(s->key.len < MAX_NAME ? s->key.len : MAX_NAME), (const char *)s->key.ptr);
+    int n = snprintf(name, sizeof name, "%sdata/%.*s", f->folder, (int)(s->key.len < MAX_NAME ? s->key.len : MAX_NAME),
+                     (const char *)s->key.ptr);
     if (n < 0 || n >= (int)sizeof name) return bad(f, err, "a storage's name is too long");
     mffa_span content;
     mffa_code rc = mffa_zip_get(f->zip, name, SIZE_MAX, &content, err);
     if (rc) return rc == MFFA_ENOTFOUND ? mffa_fail(err, MFFA_EINVAL, "\"%s\" lacks its entry \"%s\"", f->what, name) : rc;
     if (content.len != (size_t)s->count * mffa_dtype_bytes(s->dtype))
-        return mffa_fail(err, MFFA_EINVAL, "\"%s\": entry \"%s\" has %zu bytes, but %lld elements of %s were announced", f->what, name, content.len,
-                         (long long)s->count, mffa_dtype_name(s->dtype));
+        return mffa_fail(err, MFFA_EINVAL, "\"%s\": entry \"%s\" has %zu bytes, but %lld elements of %s were announced", f->what, name,
+                         content.len, (long long)s->count, mffa_dtype_name(s->dtype));
     s->data = content.ptr;
     return MFFA_OK;
 }
@@ -98,8 +103,10 @@ static mffa_code find_in_plain(const mffa_pth *f, storage *s, mffa_err *err) {
 
 /* ---- tensors ---- */
 
-static mffa_code read_dimensions(const mffa_pth *f, const char *name, const mffa_pickle_value *size, const mffa_pickle_value *stride, mffa_pth_tensor *t, mffa_err *err) {
-    if (!size || !stride || size->kind != MFFA_PICKLE_TUPLE || stride->kind != MFFA_PICKLE_TUPLE || size->n != stride->n || size->n > MFFA_ST_MAX_RANK)
+static mffa_code read_dimensions(const mffa_pth *f, const char *name, const mffa_pickle_value *size, const mffa_pickle_value *stride,
+                                 mffa_pth_tensor *t, mffa_err *err) {
+    if (!size || !stride || size->kind != MFFA_PICKLE_TUPLE || stride->kind != MFFA_PICKLE_TUPLE || size->n != stride->n ||
+        size->n > MFFA_ST_MAX_RANK)
         return mffa_fail(err, MFFA_EINVAL, "\"%s\": tensor \"%s\" has no shape of at most %d dimensions", f->what, name, MFFA_ST_MAX_RANK);
     t->rank = (int)size->n;
     t->count = 1;
@@ -133,7 +140,8 @@ static mffa_code read_tensor(const mffa_pth *f, const char *name, const mffa_pic
     if (!rc) rc = f->zip ? find_in_zip(f, &s, err) : find_in_plain(f, &s, err);
     if (!rc) rc = read_dimensions(f, name, mffa_pickle_item(args, 2), mffa_pickle_item(args, 3), t, err);
     int64_t offset = mffa_pickle_int(mffa_pickle_item(args, 1), -1);
-    if (!rc && !fits(t, offset, s.count)) return mffa_fail(err, MFFA_EINVAL, "\"%s\": tensor \"%s\" reaches beyond its storage", f->what, name);
+    if (!rc && !fits(t, offset, s.count))
+        return mffa_fail(err, MFFA_EINVAL, "\"%s\": tensor \"%s\" reaches beyond its storage", f->what, name);
     if (rc) return rc;
     t->dtype = s.dtype;
     t->data = s.data + (size_t)offset * mffa_dtype_bytes(s.dtype);
@@ -144,7 +152,8 @@ static mffa_code read_tensor(const mffa_pth *f, const char *name, const mffa_pic
 static char *tensor_name(mffa_span key) {
     static const char prefix[] = "module.";
     const char *text = key.ptr;
-    if (key.len > sizeof prefix - 1 && memcmp(text, prefix, sizeof prefix - 1) == 0) text += sizeof prefix - 1, key.len -= sizeof prefix - 1;
+    if (key.len > sizeof prefix - 1 && memcmp(text, prefix, sizeof prefix - 1) == 0)
+        text += sizeof prefix - 1, key.len -= sizeof prefix - 1;
     return key.len && key.len < MAX_NAME && !memchr(text, '\0', key.len) ? strndup(text, key.len) : NULL;
 }
 
@@ -152,7 +161,8 @@ static mffa_code add_tensor(mffa_pth *f, const mffa_pickle_value *key, const mff
     if (v->kind != MFFA_PICKLE_CALL) return MFFA_OK; /* epochs and other numbers */
     if (key->kind != MFFA_PICKLE_TEXT) return bad(f, err, "a tensor's name is not a text");
     char *name = tensor_name(key->text);
-    if (!name) return mffa_fail(err, MFFA_EINVAL, "\"%s\": a tensor's name is empty, has a NUL or more than %d bytes", f->what, MAX_NAME - 1);
+    if (!name)
+        return mffa_fail(err, MFFA_EINVAL, "\"%s\": a tensor's name is empty, has a NUL or more than %d bytes", f->what, MAX_NAME - 1);
     f->names[f->count] = name;
     f->tensors[f->count].name = name;
     mffa_code rc = read_tensor(f, name, v, &f->tensors[f->count], err);
@@ -166,7 +176,8 @@ static mffa_code check_names(mffa_pth *f, mffa_err *err) {
     if (!f->count) return bad(f, err, "there are no tensors in it");
     qsort(f->names, f->count, sizeof *f->names, by_text);
     for (size_t i = 1; i < f->count; i++)
-        if (strcmp(f->names[i - 1], f->names[i]) == 0) return mffa_fail(err, MFFA_EINVAL, "\"%s\" holds \"%s\" twice", f->what, f->names[i]);
+        if (strcmp(f->names[i - 1], f->names[i]) == 0)
+            return mffa_fail(err, MFFA_EINVAL, "\"%s\" holds \"%s\" twice", f->what, f->names[i]);
     return MFFA_OK;
 }
 
@@ -176,7 +187,8 @@ static mffa_code check_total(const mffa_pth *f, mffa_err *err) {
     size_t total = 0, limit = f->bytes.len > SIZE_MAX / MOST_TIMES - SLACK ? SIZE_MAX : f->bytes.len * MOST_TIMES + SLACK;
     for (size_t i = 0; i < f->count; i++) { /* no product overflows: a tensor is not larger than its storage */
         size_t bytes = (size_t)f->tensors[i].count * mffa_dtype_bytes(f->tensors[i].dtype);
-        if (bytes > limit - total) return mffa_fail(err, MFFA_EINVAL, "\"%s\": its tensors have more than %d times the file's size", f->what, MOST_TIMES);
+        if (bytes > limit - total)
+            return mffa_fail(err, MFFA_EINVAL, "\"%s\": its tensors have more than %d times the file's size", f->what, MOST_TIMES);
         total += bytes;
     }
     return MFFA_OK;
@@ -240,7 +252,8 @@ static mffa_code check_system(const mffa_pth *f, size_t *at, mffa_err *err) {
     if (rc) return rc;
     if (mffa_pickle_int(mffa_pickle_root(version), 0) != 1001) return bad(f, err, "its format has a version other than 1001");
     const mffa_pickle_value *little = mffa_pickle_find(mffa_pickle_root(system), "little_endian");
-    if (!little || little->kind != MFFA_PICKLE_BOOL || !little->num) return bad(f, err, "its numbers are big-endian: save it on a little-endian machine");
+    if (!little || little->kind != MFFA_PICKLE_BOOL || !little->num)
+        return bad(f, err, "its numbers are big-endian: save it on a little-endian machine");
     return MFFA_OK;
 }
 
@@ -254,14 +267,16 @@ static mffa_code note_storage(mffa_pth *f, const mffa_pickle_value *v, mffa_err 
 
 static mffa_code note_storages(mffa_pth *f, const mffa_pickle_value *dict, mffa_err *err) {
     mffa_code rc = MFFA_OK;
-    for (size_t i = 0; !rc && dict && dict->kind == MFFA_PICKLE_DICT && i + 1 < dict->n; i += 2) rc = note_storage(f, dict->items[i + 1], err);
+    for (size_t i = 0; !rc && dict && dict->kind == MFFA_PICKLE_DICT && i + 1 < dict->n; i += 2)
+        rc = note_storage(f, dict->items[i + 1], err);
     return rc;
 }
 
 static size_t members(const mffa_pickle_value *v) { return v && v->kind == MFFA_PICKLE_DICT ? v->n / 2 : 0; }
 
 static mffa_code list_storages(mffa_pth *f, mffa_err *err) {
-    const mffa_pickle_value *root = mffa_pickle_root(f->object), *state = mffa_pickle_find(root, "state_dict"), *model = mffa_pickle_find(root, "model");
+    const mffa_pickle_value *root = mffa_pickle_root(f->object), *state = mffa_pickle_find(root, "state_dict"),
+                            *model = mffa_pickle_find(root, "model");
     f->storages = mffa_alloc_array(members(root) + members(state) + members(model), sizeof *f->storages);
     if (!f->storages) return mffa_fail(err, MFFA_ENOMEM, "out of memory for storages");
     mffa_code rc = note_storages(f, root, err);
@@ -282,7 +297,9 @@ static mffa_code place_storages(mffa_pth *f, const mffa_pickle_value *keys, size
     for (size_t i = 0; i < keys->n; i++) {
         uint64_t count = 0;
         const mffa_pickle_value *key = keys->items[i];
-        storage *s = key->kind == MFFA_PICKLE_TEXT && f->storages_n ? bsearch(&(storage){.key = key->text}, f->storages, f->storages_n, sizeof *s, by_key) : NULL;
+        storage *s = key->kind == MFFA_PICKLE_TEXT && f->storages_n
+                         ? bsearch(&(storage){.key = key->text}, f->storages, f->storages_n, sizeof *s, by_key)
+                         : NULL;
         if (!s || s->data) return bad(f, err, "its list of storages does not match its tensors");
         if (f->bytes.len - at < sizeof count) return bad(f, err, "it ends before its last tensor, as in a download that was cut off");
         memcpy(&count, base + at, sizeof count);

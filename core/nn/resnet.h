@@ -10,7 +10,8 @@ typedef struct mffa_resnet mffa_resnet;
 
 /* mode MFFA_INFER for features, MFFA_GRAD to train. d is borrowed as long as the network lives, w only for this call.
  * stages: how many of layer1..4 to load (3 for features; 0: all in the file). MFFA_EINVAL as mffa_weights_get. */
-MFFA_MUST_USE mffa_code mffa_resnet_open(const mffa_device *d, const mffa_weights *w, mffa_mode mode, int stages, mffa_resnet **out, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_resnet_open(const mffa_device *d, const mffa_weights *w, mffa_mode mode, int stages, mffa_resnet **out,
+                                         mffa_err *err);
 void mffa_resnet_close(mffa_resnet *r);
 static inline void mffa_resnet_close_p(mffa_resnet **r) { mffa_resnet_close(*r); }
 const mffa_weights_info *mffa_resnet_describe(const mffa_resnet *r);

@@ -62,7 +62,8 @@ static mffa_code read_dtype(const mffa_json *j, const char *name, mffa_st_tensor
     char type[SHOWN];
     const char *text = mffa_json_text(mffa_json_get(j, "dtype"), "");
     if (find_dtype(text, &t->dtype)) return MFFA_OK;
-    return mffa_fail(err, MFFA_EINVAL, "tensor \"%s\" has the unknown type \"%s\": expected F32, F16, BF16, I64 or another safetensors type", name,
+    return mffa_fail(err, MFFA_EINVAL,
+                     "tensor \"%s\" has the unknown type \"%s\": expected F32, F16, BF16, I64 or another safetensors type", name,
                      shown(text, type));
 }
 
@@ -91,10 +92,12 @@ static mffa_code read_range(const mffa_safetensors *f, const mffa_json *j, const
     if (!mffa_json_is_array(range) || mffa_json_size(range) != 2 || begin < 0 || end < begin)
         return mffa_fail(err, MFFA_EINVAL, "tensor \"%s\": data_offsets is not [begin, end] with 0 <= begin <= end", name);
     if ((uint64_t)end > f->data_bytes)
-        return mffa_fail(err, MFFA_EINVAL, "tensor \"%s\" ends at byte %" PRId64 " of the data, the file has %zu: it is cut short or its header lies", name,
+        return mffa_fail(err, MFFA_EINVAL,
+                         "tensor \"%s\" ends at byte %" PRId64 " of the data, the file has %zu: it is cut short or its header lies", name,
                          end, f->data_bytes);
     if ((size_t)(end - begin) != t->bytes)
-        return mffa_fail(err, MFFA_EINVAL, "tensor \"%s\" takes %" PRId64 " bytes in the file, its type and shape need %zu", name, end - begin, t->bytes);
+        return mffa_fail(err, MFFA_EINVAL, "tensor \"%s\" takes %" PRId64 " bytes in the file, its type and shape need %zu", name,
+                         end - begin, t->bytes);
     t->data = f->data + begin;
     return MFFA_OK;
 }
@@ -126,7 +129,9 @@ static int by_place(const void *a, const void *b) {
     return (x->bytes > y->bytes) - (x->bytes < y->bytes);
 }
 
-static int by_name(const void *a, const void *b) { return strcmp((*(const mffa_st_tensor *const *)a)->name, (*(const mffa_st_tensor *const *)b)->name); }
+static int by_name(const void *a, const void *b) {
+    return strcmp((*(const mffa_st_tensor *const *)a)->name, (*(const mffa_st_tensor *const *)b)->name);
+}
 
 /* The ranges must tile the data: then no two tensors share bytes and no byte is hidden. */
 static mffa_code check_tiling(mffa_safetensors *f, mffa_err *err) {
@@ -149,7 +154,8 @@ static mffa_code read_header(mffa_safetensors *f, mffa_span bytes, mffa_err *err
     if (bytes.len < LENGTH_BYTES) return mffa_fail(err, MFFA_EINVAL, "not a safetensors file: only %zu bytes", bytes.len);
     memcpy(&length, bytes.ptr, sizeof length);
     if (length > bytes.len - LENGTH_BYTES)
-        return mffa_fail(err, MFFA_EINVAL, "its header claims %" PRIu64 " bytes, the file has %zu: cut short, or not a safetensors file", length, bytes.len);
+        return mffa_fail(err, MFFA_EINVAL, "its header claims %" PRIu64 " bytes, the file has %zu: cut short, or not a safetensors file",
+                         length, bytes.len);
     if (length > MAX_HEADER_BYTES)
         return mffa_fail(err, MFFA_EINVAL, "its header has %" PRIu64 " bytes, at most %d are read", length, MAX_HEADER_BYTES);
     const char *text = (const char *)bytes.ptr + LENGTH_BYTES;
@@ -200,7 +206,8 @@ static mffa_code map_file(mffa_safetensors *f, mffa_err *err) {
     if (!S_ISREG(st.st_mode)) return mffa_fail(err, MFFA_EINVAL, "\"%s\" is not a regular file", f->what);
     if (st.st_size == 0) return mffa_fail(err, MFFA_EINVAL, "\"%s\": the file is empty", f->what);
     void *map = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, fd, 0);
-    if (map == MAP_FAILED) return mffa_fail(err, errno == ENOMEM ? MFFA_ENOMEM : MFFA_EIO, "could not map \"%s\": %s", f->what, strerror(errno));
+    if (map == MAP_FAILED)
+        return mffa_fail(err, errno == ENOMEM ? MFFA_ENOMEM : MFFA_EIO, "could not map \"%s\": %s", f->what, strerror(errno));
     f->map = map;
     f->map_bytes = (size_t)st.st_size;
     return MFFA_OK;
@@ -229,7 +236,8 @@ void mffa_safetensors_close(mffa_safetensors *f) {
 
 /* Whole pages inside these bytes of the mapped file. */
 static void release(const mffa_safetensors *f, const char *at, size_t bytes) {
-    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)at + page - 1) / page * page, to = ((uintptr_t)at + bytes) / page * page;
+    uintptr_t page = (uintptr_t)sysconf(_SC_PAGESIZE), from = ((uintptr_t)at + page - 1) / page * page,
+              to = ((uintptr_t)at + bytes) / page * page;
     if (f->map && to > from) (void)madvise((char *)f->map + (from - (uintptr_t)f->map), to - from, MADV_DONTNEED);
 }
 
@@ -292,7 +300,8 @@ mffa_code mffa_safetensors_floats(const mffa_st_tensor *t, float *out, mffa_err 
     default: break;
     }
     char name[SHOWN];
-    return mffa_fail(err, MFFA_EINVAL, "tensor \"%s\" is %s, expected F32, F16, BF16 or F64", shown(t->name, name), mffa_dtype_name(t->dtype));
+    return mffa_fail(err, MFFA_EINVAL, "tensor \"%s\" is %s, expected F32, F16, BF16 or F64", shown(t->name, name),
+                     mffa_dtype_name(t->dtype));
 }
 
 struct mffa_st_writer {
@@ -331,16 +340,20 @@ void mffa_st_writer_meta(mffa_st_writer *w, const char *key, const char *value) 
 
 mffa_code mffa_st_writer_declare(mffa_st_writer *w, const char *name, mffa_dtype dtype, int rank, const int64_t *shape, mffa_err *err) {
     if (w->started) return mffa_fail(err, MFFA_EBUG, "\"%s\": tensor \"%s\" was declared behind the first bytes", w->path, name);
-    if (rank < 0 || rank > MFFA_ST_MAX_RANK || dtype >= MFFA_DTYPE_COUNT || strcmp(name, metadata_name) == 0 || mffa_json_get(w->header, name))
-        return mffa_fail(err, MFFA_EINVAL, "\"%s\": tensor \"%s\" of rank %d is there already, or its name, type or rank cannot be written", w->path, name, rank);
+    if (rank < 0 || rank > MFFA_ST_MAX_RANK || dtype >= MFFA_DTYPE_COUNT || strcmp(name, metadata_name) == 0 ||
+        mffa_json_get(w->header, name))
+        return mffa_fail(err, MFFA_EINVAL, "\"%s\": tensor \"%s\" of rank %d is there already, or its name, type or rank cannot be written",
+                         w->path, name, rank);
     int64_t size = (int64_t)mffa_dtype_bytes(dtype), bytes = size, end;
     for (int i = 0; i < rank; i++)
         if (shape[i] < 0 || __builtin_mul_overflow(bytes, shape[i], &bytes))
             return mffa_fail(err, MFFA_EINVAL, "\"%s\": tensor \"%s\": dimension %d is %" PRId64, w->path, name, i, shape[i]);
-    if (__builtin_add_overflow(w->declared, bytes, &end)) return mffa_fail(err, MFFA_EINVAL, "\"%s\": tensor \"%s\" is too large", w->path, name);
+    if (__builtin_add_overflow(w->declared, bytes, &end))
+        return mffa_fail(err, MFFA_EINVAL, "\"%s\": tensor \"%s\" is too large", w->path, name);
     if (w->declared % size)
-        return mffa_fail(err, MFFA_EINVAL, "\"%s\": tensor \"%s\" would begin at byte %" PRId64 ", no multiple of %" PRId64 ": declare wider types first", w->path,
-                         name, w->declared, size);
+        return mffa_fail(err, MFFA_EINVAL,
+                         "\"%s\": tensor \"%s\" would begin at byte %" PRId64 ", no multiple of %" PRId64 ": declare wider types first",
+                         w->path, name, w->declared, size);
     mffa_json *entry = mffa_json_object(), *dims = mffa_json_array(), *range = mffa_json_array();
     for (int i = 0; i < rank; i++) mffa_json_push(dims, mffa_json_of_int(shape[i]));
     mffa_json_push(range, mffa_json_of_int(w->declared));
@@ -378,7 +391,8 @@ static mffa_code write_header(mffa_st_writer *w) {
 mffa_code mffa_st_writer_put(mffa_st_writer *w, const void *data, size_t bytes, mffa_err *err) {
     if (w->failed.code || write_header(w)) return sticky(w, err);
     if (bytes > (uint64_t)(w->declared - w->written))
-        (void)mffa_fail(&w->failed, MFFA_EBUG, "\"%s\": %zu bytes came, %" PRId64 " are left of what was declared", w->path, bytes, w->declared - w->written);
+        (void)mffa_fail(&w->failed, MFFA_EBUG, "\"%s\": %zu bytes came, %" PRId64 " are left of what was declared", w->path, bytes,
+                        w->declared - w->written);
     else if (!write_bytes(w, data, bytes)) w->written += (int64_t)bytes;
     return sticky(w, err);
 }

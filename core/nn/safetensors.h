@@ -55,7 +55,8 @@ MFFA_MUST_USE mffa_code mffa_safetensors_floats(const mffa_st_tensor *t, float *
 typedef struct mffa_st_writer mffa_st_writer;
 MFFA_MUST_USE mffa_code mffa_st_writer_open(const char *path, mffa_st_writer **out, mffa_err *err);
 void mffa_st_writer_meta(mffa_st_writer *w, const char *key, const char *value);
-MFFA_MUST_USE mffa_code mffa_st_writer_declare(mffa_st_writer *w, const char *name, mffa_dtype dtype, int rank, const int64_t *shape, mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_st_writer_declare(mffa_st_writer *w, const char *name, mffa_dtype dtype, int rank, const int64_t *shape,
+                                               mffa_err *err);
 MFFA_MUST_USE mffa_code mffa_st_writer_put(mffa_st_writer *w, const void *data, size_t bytes, mffa_err *err);
 MFFA_MUST_USE mffa_code mffa_st_writer_finish(mffa_st_writer *w, mffa_err *err); /* checks that all bytes came; flushes */
 void mffa_st_writer_close(mffa_st_writer *w);

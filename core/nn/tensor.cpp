@@ -169,7 +169,8 @@ at::ScalarType type_of(mffa_dtype t) {
     case MFFA_I16: return at::kShort;
     case MFFA_F16: return at::kHalf;
     case MFFA_BF16: return at::kBFloat16;
-    default: throw Refusal{MFFA_EINVAL, "tensors of type number " + std::to_string(t) + " are not supported: F32, F64, I64, I16, F16 or BF16"};
+    default:
+        throw Refusal{MFFA_EINVAL, "tensors of type number " + std::to_string(t) + " are not supported: F32, F64, I64, I16, F16 or BF16"};
     }
 }
 
@@ -381,7 +382,8 @@ void mffa_tensor_read(mffa_scope *s, const mffa_tensor *t, mffa_dtype dtype, voi
     act(s, "read", [&] {
         const at::Tensor &x = in(t);
         if (x.numel() != count)
-            throw Refusal{MFFA_EINVAL, "the tensor has " + std::to_string(x.numel()) + " elements, " + std::to_string(count) + " are wanted"};
+            throw Refusal{MFFA_EINVAL,
+                          "the tensor has " + std::to_string(x.numel()) + " elements, " + std::to_string(count) + " are wanted"};
         const at::Tensor there = x.detach().to(type_of(dtype)).contiguous();
         if (count && x.is_cuda()) {
             at::from_blob(out, there.sizes(), there.scalar_type()).copy_(there);
@@ -541,7 +543,8 @@ mffa_tensor *mffa_at_most(mffa_scope *s, mffa_tensor *values, mffa_tensor *bound
 }
 mffa_tensor *mffa_least_of(mffa_scope *s, int64_t n, mffa_tensor *index, mffa_tensor *values) {
     return op(s, "least_of", [&] {
-        return at::full({n}, std::numeric_limits<double>::infinity(), in(values).options()).scatter_reduce(0, in(index), in(values), "amin");
+        return at::full({n}, std::numeric_limits<double>::infinity(), in(values).options())
+            .scatter_reduce(0, in(index), in(values), "amin");
     });
 }
 

@@ -113,7 +113,8 @@ mffa_tensor *mffa_select(mffa_scope *s, mffa_tensor *x, int axis, int64_t index)
 mffa_tensor *mffa_contiguous(mffa_scope *s, mffa_tensor *x);
 /* Copies. */
 mffa_tensor *mffa_cat(mffa_scope *s, mffa_tensor *const *parts, int n, int axis);
-mffa_tensor *mffa_index_select(mffa_scope *s, mffa_tensor *x, int axis, const int64_t *index, int64_t n); /* index on the host, range-checked */
+mffa_tensor *mffa_index_select(mffa_scope *s, mffa_tensor *x, int axis, const int64_t *index,
+                               int64_t n); /* index on the host, range-checked */
 mffa_tensor *mffa_take(mffa_scope *s, mffa_tensor *x, int axis, mffa_tensor *index /* I64 [n], not range-checked */);
 /* Write src over part of dst, in place: rows start.. of axis. */
 void mffa_copy_into(mffa_scope *s, mffa_tensor *dst, int axis, int64_t start, mffa_tensor *src);
@@ -165,7 +166,8 @@ void mffa_gemm(mffa_scope *s, mffa_tensor *c, mffa_tensor *a, mffa_tensor *b, mf
 mffa_tensor *mffa_linear(mffa_scope *s, mffa_tensor *x, mffa_tensor *weight /* [out, in] */, mffa_tensor *bias /* or NULL */);
 mffa_tensor *mffa_softmax(mffa_scope *s, mffa_tensor *x, int axis);
 mffa_tensor *mffa_layer_norm(mffa_scope *s, mffa_tensor *x, mffa_tensor *weight, mffa_tensor *bias, double eps); /* over the last axis */
-mffa_tensor *mffa_conv2d(mffa_scope *s, mffa_tensor *x /* [B,C,H,W] */, mffa_tensor *weight, mffa_tensor *bias /* or NULL */, int stride, int pad);
+mffa_tensor *mffa_conv2d(mffa_scope *s, mffa_tensor *x /* [B,C,H,W] */, mffa_tensor *weight, mffa_tensor *bias /* or NULL */, int stride,
+                         int pad);
 
 typedef struct mffa_bn { /* [C] each, float32 */
     mffa_tensor *weight, *bias, *mean, *var;

@@ -64,8 +64,8 @@ static mffa_code size_of(const reader *r, const char *name, int rank, int axis, 
     if (!t) return mffa_fail(err, MFFA_EINVAL, "\"%s\" has no tensor \"%s\"", r->what, name);
     char text[MFFA_SHAPE_TEXT];
     if (t->rank != rank || t->shape[axis] < 1 || t->shape[axis] > 65536)
-        return mffa_fail(err, MFFA_EINVAL, "tensor \"%s\" in \"%s\" has shape %s: expected rank %d and sizes from 1 to 65536", name, r->what,
-                         mffa_shape_text(t->rank, t->shape, text), rank);
+        return mffa_fail(err, MFFA_EINVAL, "tensor \"%s\" in \"%s\" has shape %s: expected rank %d and sizes from 1 to 65536", name,
+                         r->what, mffa_shape_text(t->rank, t->shape, text), rank);
     *out = (int)t->shape[axis];
     return MFFA_OK;
 }
@@ -102,8 +102,10 @@ static mffa_code stage(const reader *r, int l, mffa_weights_info *info, mffa_err
     if (!rc) rc = size_of(r, name, 4, 1, &per_group, err);
     if (rc) return rc;
     if (per_group != info->inner[l])
-        return mffa_fail(err, MFFA_EUNSUPPORTED, "tensor \"%s\" in \"%s\" has grouped convolutions (%d of %d channels): ResNeXt is not supported, "
-                         "give a torchvision ResNet 18, 34, 50, 101 or a wide one", name, r->what, per_group, info->inner[l]);
+        return mffa_fail(err, MFFA_EUNSUPPORTED,
+                         "tensor \"%s\" in \"%s\" has grouped convolutions (%d of %d channels): ResNeXt is not supported, "
+                         "give a torchvision ResNet 18, 34, 50, 101 or a wide one",
+                         name, r->what, per_group, info->inner[l]);
     snprintf(name, sizeof name, "%s0.conv%d.weight", at, info->bottleneck ? 3 : 2);
     return size_of(r, name, 4, 0, &info->channels[l], err);
 }
@@ -150,11 +152,13 @@ mffa_code mffa_weights_recognise(const mffa_safetensors *f, const char *what, mf
     reader r = {.f = f, .what = what};
     mffa_weights_info info = {.kind = kind_of(f, &r.prefix)};
     snprintf(info.prefix, sizeof info.prefix, "%s", r.prefix);
-    mffa_code rc = info.kind == MFFA_WEIGHTS_BACKBONE      ? recognise_backbone(&r, &info, err)
-                   : info.kind == MFFA_WEIGHTS_TRANSFORMER ? recognise_transformer(&r, &info, err)
-                                                           : mffa_fail(err, MFFA_EINVAL,
-                                                                       "\"%s\" is neither a backbone nor a transformer: no tensor \"layer1.0.*\" (torchvision "
-                                                                       "ResNet) or \"blocks.0.attn.proj_l.*\" (timm CaiT) in it", what);
+    mffa_code rc = info.kind == MFFA_WEIGHTS_BACKBONE ? recognise_backbone(&r, &info, err)
+                   : info.kind == MFFA_WEIGHTS_TRANSFORMER
+                       ? recognise_transformer(&r, &info, err)
+                       : mffa_fail(err, MFFA_EINVAL,
+                                   "\"%s\" is neither a backbone nor a transformer: no tensor \"layer1.0.*\" (torchvision "
+                                   "ResNet) or \"blocks.0.attn.proj_l.*\" (timm CaiT) in it",
+                                   what);
     if (!rc) *out = info;
     return rc;
 }

@@ -118,7 +118,8 @@ static mffa_code read_directory(mffa_zip *z, mffa_err *err) {
     directory d = {0}; /* filled by find_directory; gcc 12 cannot see it */
     mffa_code rc = find_directory(z, &d, err);
     if (rc) return rc;
-    if (d.count > MAX_ENTRIES || d.count > z->len / CENTRAL_BYTES || !within(z, d.at, d.bytes)) return damaged(z, "its directory is broken", err);
+    if (d.count > MAX_ENTRIES || d.count > z->len / CENTRAL_BYTES || !within(z, d.at, d.bytes))
+        return damaged(z, "its directory is broken", err);
     z->entries = mffa_alloc_array(d.count, sizeof *z->entries);
     if (!z->entries) return mffa_fail(err, MFFA_ENOMEM, "out of memory for %llu names", (unsigned long long)d.count);
     for (uint64_t i = 0, at = d.at; !rc && i < d.count; i++) rc = read_entry(z, &at, err);
@@ -165,7 +166,8 @@ static mffa_code find_packed(const mffa_zip *z, const entry *e, const unsigned c
 
 static mffa_code unpack(mffa_zip *z, entry *e, const unsigned char *packed, mffa_err *err) {
     enum { MOST_PER_BYTE = 1032 }; /* what deflate can reach: anything beyond is a lie, found before memory is taken for it */
-    if (e->packed > UINT32_MAX || e->bytes > UINT32_MAX || e->bytes / MOST_PER_BYTE > e->packed) return bad_entry(z, e, "claims an impossible size", err);
+    if (e->packed > UINT32_MAX || e->bytes > UINT32_MAX || e->bytes / MOST_PER_BYTE > e->packed)
+        return bad_entry(z, e, "claims an impossible size", err);
     /* Entries that share packed bytes are the other way to blow up: together they cannot have more than the archive. */
     if ((z->packed_read += e->packed) > z->len) return bad_entry(z, e, "shares its bytes with others", err);
     MFFA_AUTO(mffa_free_p) unsigned char *bytes = mffa_alloc_array(e->bytes, 1);
@@ -197,7 +199,9 @@ mffa_code mffa_zip_get(mffa_zip *z, const char *name, size_t max_bytes, mffa_spa
     if (e->flags & 1) return bad_entry(z, e, "is encrypted", err);
     if (e->method != STORED && e->method != DEFLATED) return bad_entry(z, e, "is packed in a way other than deflate", err);
     if (e->method == STORED && e->packed != e->bytes) return bad_entry(z, e, "claims two sizes", err);
-    if (e->bytes > max_bytes) return mffa_fail(err, MFFA_EINVAL, "\"%s\": entry \"%s\" has %llu bytes, the limit is %zu", z->what, name, (unsigned long long)e->bytes, max_bytes);
+    if (e->bytes > max_bytes)
+        return mffa_fail(err, MFFA_EINVAL, "\"%s\": entry \"%s\" has %llu bytes, the limit is %zu", z->what, name,
+                         (unsigned long long)e->bytes, max_bytes);
     const unsigned char *packed = NULL;
     mffa_code rc = find_packed(z, e, &packed, err);
     if (!rc && e->method == DEFLATED && !e->unpacked) rc = unpack(z, e, packed, err);

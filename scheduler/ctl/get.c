@@ -33,7 +33,8 @@ static bool has_it(mffa_store *target, const mffa_manifest_object *o) {
 
 static mffa_code check(mffa_store *from, const mffa_manifest_object *o, const char *sha256, mffa_err *err) {
     if (strcmp(sha256, o->sha256) == 0) return MFFA_OK;
-    return mffa_fail(err, MFFA_EINVAL, "\"%s/%s\" is not what its manifest says (sha256 %.12s, found %.12s): it was changed after it was made",
+    return mffa_fail(err, MFFA_EINVAL,
+                     "\"%s/%s\" is not what its manifest says (sha256 %.12s, found %.12s): it was changed after it was made",
                      mffa_store_url(from), o->key, o->sha256, sha256);
 }
 

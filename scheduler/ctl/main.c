@@ -9,15 +9,18 @@ static const struct {
     mffa_code (*run)(const mffa_command *c, mffa_err *err);
     bool storage; /* it may open s3:// */
 } commands[] = {
-    {"submit", "KIND FIELD VALUE...", "submit a job, with the same words as redis-cli FCALL mffa_submit 0; prints its ids", mffa_command_submit, false},
+    {"submit", "KIND FIELD VALUE...", "submit a job, with the same words as redis-cli FCALL mffa_submit 0; prints its ids",
+     mffa_command_submit, false},
     {"watch", "ID...", "follow jobs to their end; exits 0 if all are done", mffa_command_watch, false},
     {"get", "ID|URL DIR | --presign ID|URL [KEY]",
      "fetch what a done job published into a folder, every object checked against the manifest;\n"
-     "      --presign: print a URL of each object (of KEY), with which anybody can get it for a day", mffa_command_get, true},
+     "      --presign: print a URL of each object (of KEY), with which anybody can get it for a day",
+     mffa_command_get, true},
     {"put", "DIR URL", "copy a folder's files to storage, such as a data set to s3://bucket/prefix", mffa_command_put, true},
-    {"verify", "MODEL --data DIR [--weights DIR] [--output DIR]", "have a worker compute a model again and tell the largest difference", mffa_command_verify, true},
-    {"sample", "DIR [train N] [good N] [defects N] [side N] [seed N] [profile small|paper]", "make a small data set and random weights to try everything with",
-     mffa_command_sample, false},
+    {"verify", "MODEL --data DIR [--weights DIR] [--output DIR]", "have a worker compute a model again and tell the largest difference",
+     mffa_command_verify, true},
+    {"sample", "DIR [train N] [good N] [defects N] [side N] [seed N] [profile small|paper]",
+     "make a small data set and random weights to try everything with", mffa_command_sample, false},
     {"selftest", "URL [FIELD VALUE...]", "put the sample below a URL, run it through the service, fetch and judge the result, clean up",
      mffa_command_selftest, true},
     {"weights", "small|paper DIR", "fetch the published weights of a profile into a folder", mffa_command_weights, false},
@@ -27,7 +30,8 @@ static const struct {
 
 static void print_commands(mffa_buf *out) {
     mffa_buf_puts(out, "mffactl COMMAND ...\n\n");
-    for (size_t i = 0; i < MFFA_COUNT(commands); i++) mffa_buf_putf(out, "  %s %s\n      %s\n", commands[i].name, commands[i].words, commands[i].help);
+    for (size_t i = 0; i < MFFA_COUNT(commands); i++)
+        mffa_buf_putf(out, "  %s %s\n      %s\n", commands[i].name, commands[i].words, commands[i].help);
     mffa_buf_puts(out, "  version\n      print the version\n");
 }
 

@@ -27,7 +27,9 @@ static mffa_code check_options(const mffa_sample_options *o, mffa_err *err) {
 }
 
 static mffa_code io_failed(const char *what, const char *path, mffa_err *err) {
-    mffa_code code = errno == ENOSPC || errno == EDQUOT ? MFFA_ENOSPC : errno == EACCES || errno == EROFS || errno == EPERM ? MFFA_EDENIED : MFFA_EIO;
+    mffa_code code = errno == ENOSPC || errno == EDQUOT                    ? MFFA_ENOSPC
+                     : errno == EACCES || errno == EROFS || errno == EPERM ? MFFA_EDENIED
+                                                                           : MFFA_EIO;
     return mffa_fail(err, code, "could not %s \"%s\": %s", what, path, strerror(errno));
 }
 
@@ -82,7 +84,8 @@ static mffa_code write_dataset(const char *folder, const mffa_sample_options *o,
     writing w = {o, p, folder, 0, (int64_t)o->train + o->good + (int64_t)o->defects_per_kind * MFFA_SAMPLE_DEFECT_COUNT};
     mffa_code rc = write_pictures(&w, "train", MFFA_SAMPLE_NORMAL, o->train, err);
     if (!rc) rc = write_pictures(&w, "test", MFFA_SAMPLE_NORMAL, o->good, err);
-    for (int d = 0; d < MFFA_SAMPLE_DEFECT_COUNT && !rc; d++) rc = write_pictures(&w, "test", (mffa_sample_defect)d, o->defects_per_kind, err);
+    for (int d = 0; d < MFFA_SAMPLE_DEFECT_COUNT && !rc; d++)
+        rc = write_pictures(&w, "test", (mffa_sample_defect)d, o->defects_per_kind, err);
     return rc;
 }
 
@@ -121,7 +124,8 @@ mffa_code mffa_sample_write(const char *dir, const mffa_sample_options *o, const
     char part[PATH_MAX], made[PATH_MAX];
     MFFA_AUTO(remove_tree_p) char *temporary = NULL;
     if (!dir[0] || strlen(dir) > PATH_MAX - LONGEST_NAME_INSIDE)
-        return mffa_fail(err, MFFA_EINVAL, "the folder's name has %zu bytes: expected 1 to %d", strlen(dir), PATH_MAX - LONGEST_NAME_INSIDE);
+        return mffa_fail(err, MFFA_EINVAL, "the folder's name has %zu bytes: expected 1 to %d", strlen(dir),
+                         PATH_MAX - LONGEST_NAME_INSIDE);
     mffa_code rc = check_options(o, err);
     if (!rc) rc = mffa_sample_weights_check(o->profile, err);
     if (!rc) rc = refuse_existing(dir, "dataset", err);

@@ -59,7 +59,8 @@ static rgb times(rgb a, float f) { return (rgb){a.r * f, a.g * f, a.b * f}; }
 
 static scene draw_scene(mffa_rng *r) {
     float turn = draw(r, -.03, .03);
-    scene s = {.x = .5f + draw(r, -.01, .01), .y = .5f + draw(r, -.01, .01), .cos = cosf(turn), .sin = sinf(turn), .radius = draw(r, .4, .408)};
+    scene s = {
+        .x = .5f + draw(r, -.01, .01), .y = .5f + draw(r, -.01, .01), .cos = cosf(turn), .sin = sinf(turn), .radius = draw(r, .4, .408)};
     for (int i = 0; i < THREADS; i++) s.warp[i] = 1 + .035f * (float)mffa_rng_normal(r), s.weft[i] = 1 + .035f * (float)mffa_rng_normal(r);
     s.light = draw(r, .96, 1.04), s.tilt_x = draw(r, -.05, .05), s.tilt_y = draw(r, -.05, .05);
     s.grain_phase = draw(r, 0, 6.28);
@@ -76,7 +77,8 @@ static void draw_specks(mffa_rng *r, defect *d) {
     static const rgb colours[] = {{30, 140, 50}, {200, 30, 30}, {240, 130, 20}, {245, 245, 250}};
     rgb colour = colours[mffa_rng_below(r, MFFA_COUNT(colours))];
     d->spot_count = 3 + (int)mffa_rng_below(r, SPECKS - 2);
-    for (int i = 0; i < d->spot_count; i++) d->spots[i] = draw_blob(r, d->x + draw(r, -.04, .04), d->y + draw(r, -.04, .04), .014, .024, colour);
+    for (int i = 0; i < d->spot_count; i++)
+        d->spots[i] = draw_blob(r, d->x + draw(r, -.04, .04), d->y + draw(r, -.04, .04), .014, .024, colour);
 }
 
 static defect draw_defect(mffa_rng *r, mffa_sample_defect kind) {
@@ -109,7 +111,8 @@ static rgb cloth(const scene *s, const defect *d, float u, float v) {
     int i = (int)floorf(u / period), j = (int)floorf(v / period);
     float across_u = u / period - (float)i - .5f, across_v = v / period - (float)j - .5f;
     float warp_round = 1 - 2.6f * across_u * across_u, weft_round = 1 - 2.6f * across_v * across_v;
-    rgb warp = times(warp_colour, s->warp[i & (THREADS - 1)] * warp_round), weft = times(weft_colour, s->weft[j & (THREADS - 1)] * weft_round);
+    rgb warp = times(warp_colour, s->warp[i & (THREADS - 1)] * warp_round),
+        weft = times(weft_colour, s->weft[j & (THREADS - 1)] * weft_round);
     if (d->kind == MFFA_SAMPLE_MISSING_THREAD && (j == d->thread || j == d->thread + 1) && u > d->from && u < d->to)
         return mix(gap_colour, warp, .75f * step(.42f, .30f, fabsf(across_u))); /* bare warp threads over the dark below */
     bool warp_on_top = ((i + j) & 1) != 0;
@@ -151,7 +154,8 @@ static uint8_t level(float value) { return (uint8_t)(value <= 0 ? 0 : value >= 2
 /* The camera's noise: sum of two uniform bytes, about 2.5 levels wide. */
 static float noise(uint32_t bits) { return ((float)(bits & 0xFF) + (float)(bits >> 8 & 0xFF) - 255) * (1 / 41.f); }
 
-mffa_code mffa_sample_scene(uint64_t seed, uint64_t number, mffa_sample_defect d, int side_px, mffa_image *picture, mffa_image *mask, mffa_err *err) {
+mffa_code mffa_sample_scene(uint64_t seed, uint64_t number, mffa_sample_defect d, int side_px, mffa_image *picture, mffa_image *mask,
+                            mffa_err *err) {
     mffa_rng of_product, of_defect;
     mffa_rng_init(&of_product, seed, 2 * number);
     mffa_rng_init(&of_defect, seed, 2 * number + 1);

@@ -22,7 +22,7 @@ const char *mffa_sample_defect_name(mffa_sample_defect d);
 
 /* picture: channels 3, [side, side]. mask: channels 1, 255 exactly where the picture differs from the same number without a defect; NULL
  * where it is not wanted. MFFA_ENOMEM. */
-MFFA_MUST_USE mffa_code mffa_sample_scene(uint64_t seed, uint64_t number, mffa_sample_defect d, int side_px, mffa_image *picture, mffa_image *mask,
-                                          mffa_err *err);
+MFFA_MUST_USE mffa_code mffa_sample_scene(uint64_t seed, uint64_t number, mffa_sample_defect d, int side_px, mffa_image *picture,
+                                          mffa_image *mask, mffa_err *err);
 
 #endif

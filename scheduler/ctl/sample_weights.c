@@ -22,7 +22,8 @@ typedef struct plan { /* what a file will hold, in order */
     int count;
 } plan;
 
-__attribute__((format(printf, 6, 7))) static void add(plan *p, int rank, const int64_t *shape, float mean, float deviation, const char *name, ...) {
+__attribute__((format(printf, 6, 7))) static void add(plan *p, int rank, const int64_t *shape, float mean, float deviation,
+                                                      const char *name, ...) {
     plan_tensor *t = &p->tensors[p->count++];
     *t = (plan_tensor){.rank = rank, .count = 1, .mean = mean, .deviation = deviation};
     for (int i = 0; i < rank; i++) t->shape[i] = shape[i], t->count *= shape[i];
@@ -116,8 +117,8 @@ static mffa_code put_tensor(mffa_st_writer *w, const plan_tensor *t, uint64_t se
     return mffa_st_writer_put(w, v, (size_t)t->count * sizeof *v, err);
 }
 
-static mffa_code write_plan(const plan *what, const char *path, const char *network, uint64_t seed, uint64_t stream, const mffa_progress *p, int64_t done,
-                            int64_t total, mffa_err *err) {
+static mffa_code write_plan(const plan *what, const char *path, const char *network, uint64_t seed, uint64_t stream, const mffa_progress *p,
+                            int64_t done, int64_t total, mffa_err *err) {
     char text[24];
     MFFA_AUTO(mffa_st_writer_close_p) mffa_st_writer *w = NULL;
     mffa_code rc = mffa_st_writer_open(path, &w, err);

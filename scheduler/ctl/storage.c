@@ -11,7 +11,8 @@ static char copies[PATH_MAX]; /* "": none */
 mffa_code mffa_command_storage_open(const mffa_command *c, mffa_err *err) {
     const char *tmp = getenv("TMPDIR");
     snprintf(copies, sizeof copies, "%s/mffactl-XXXXXX", tmp && *tmp ? tmp : "/tmp");
-    if (!mkdtemp(copies)) return copies[0] = '\0', mffa_fail(err, MFFA_EIO, "cannot make a folder for copies in \"%s\"", tmp && *tmp ? tmp : "/tmp");
+    if (!mkdtemp(copies))
+        return copies[0] = '\0', mffa_fail(err, MFFA_EIO, "cannot make a folder for copies in \"%s\"", tmp && *tmp ? tmp : "/tmp");
     return mffa_store_setup(c->config, copies, err);
 }
 

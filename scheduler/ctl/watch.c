@@ -42,7 +42,8 @@ static void explain(watched *w, const char *kind) {
 }
 
 static void tell_end(watched *w, const mffa_reply *record) {
-    static const char *const figures[] = {"image_auroc", "pixel_auroc", "aupro", "loss", "accuracy", "bank_rows", "largest_difference", "images", "seconds"};
+    static const char *const figures[] = {"image_auroc", "pixel_auroc",        "aupro",  "loss",   "accuracy",
+                                          "bank_rows",   "largest_difference", "images", "seconds"};
     printf("%s %s  %s", field(record, "kind"), w->id, w->state);
     for (size_t i = 0; i < MFFA_COUNT(figures); i++)
         if (*field(record, figures[i])) printf("  %s=%s", figures[i], field(record, figures[i]));
@@ -65,7 +66,8 @@ static void tell(watched *w, const mffa_reply *record) {
         if (has_ended(state)) tell_end(w, record);
     }
     if (is_one_of(state, " running cancelling ") && *phase)
-        mffa_progress_line_show(&w->line, phase, mffa_reply_int(mffa_reply_field(record, "done"), 0), mffa_reply_int(mffa_reply_field(record, "total"), 0));
+        mffa_progress_line_show(&w->line, phase, mffa_reply_int(mffa_reply_field(record, "done"), 0),
+                                mffa_reply_int(mffa_reply_field(record, "total"), 0));
     if (is_one_of(state, " queued blocked ") && !w->explained && now - w->waits_since_ms >= EXPLAIN_MS) explain(w, field(record, "kind"));
 }
 
@@ -83,8 +85,8 @@ static mffa_code sleep_until_event(watched *w, mffa_err *err) {
     MFFA_AUTO(mffa_reply_close_p) mffa_reply *events = NULL;
     char ms[16];
     snprintf(ms, sizeof ms, "%d", SLEEP_MS);
-    const mffa_span words[] = {mffa_span_of("XREAD"), mffa_span_of("BLOCK"), mffa_span_of(ms), mffa_span_of("STREAMS"), mffa_span_of(w->stream),
-                               mffa_span_of(w->last)};
+    const mffa_span words[] = {mffa_span_of("XREAD"),   mffa_span_of("BLOCK"),   mffa_span_of(ms),
+                               mffa_span_of("STREAMS"), mffa_span_of(w->stream), mffa_span_of(w->last)};
     mffa_code rc = mffa_queue_command(w->queue, words, MFFA_COUNT(words), &events, err);
     if (rc) return rc;
     const mffa_reply *list = mffa_reply_at(mffa_reply_at(events, 0), 1);

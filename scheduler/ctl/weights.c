@@ -24,8 +24,8 @@ static const published files[] = {
      MFFA_WEIGHTS_BACKBONE},
     {"small", "cait_xxs24_224.safetensors", "https://huggingface.co/timm/cait_xxs24_224.fb_dist_in1k/resolve/main/model.safetensors",
      "cait_xxs24_224.safetensors", NULL, MFFA_WEIGHTS_TRANSFORMER},
-    {"paper", "wide_resnet50_2-95faca4d.pth", "https://download.pytorch.org/models/wide_resnet50_2-95faca4d.pth", "wide_resnet50_2.safetensors",
-     "95faca4d", MFFA_WEIGHTS_BACKBONE},
+    {"paper", "wide_resnet50_2-95faca4d.pth", "https://download.pytorch.org/models/wide_resnet50_2-95faca4d.pth",
+     "wide_resnet50_2.safetensors", "95faca4d", MFFA_WEIGHTS_BACKBONE},
     {"paper", "cait_m36_384.safetensors", "https://huggingface.co/timm/cait_m36_384.fb_dist_in1k/resolve/main/model.safetensors",
      "cait_m36_384.safetensors", NULL, MFFA_WEIGHTS_TRANSFORMER},
 };
@@ -68,7 +68,8 @@ static mffa_code record_hash(const folder *f, const char *file, const char *sha2
 }
 
 /* sha256: of the file; *new_one: nothing is known that it could be compared with. */
-static mffa_code check_hash(const folder *f, const published *p, const char *path, char sha256[MFFA_SHA256_HEX], bool *new_one, mffa_err *err) {
+static mffa_code check_hash(const folder *f, const published *p, const char *path, char sha256[MFFA_SHA256_HEX], bool *new_one,
+                            mffa_err *err) {
     char known[MFFA_SHA256_HEX] = "";
     mffa_code rc = mffa_sha256_file(path, sha256, err);
     if (!rc && !p->digits) rc = recorded_hash(f, p->file, known, err);
@@ -77,7 +78,8 @@ static mffa_code check_hash(const folder *f, const published *p, const char *pat
     if (*new_one) return MFFA_OK;
     const char *wanted = p->digits ? p->digits : known;
     if (strncmp(sha256, wanted, strlen(wanted)) == 0) return MFFA_OK;
-    return mffa_fail(err, MFFA_EINVAL, "\"%s\" is not the published %s: its SHA-256 begins with %.8s, %.8s is expected; remove it and try again", path,
+    return mffa_fail(err, MFFA_EINVAL,
+                     "\"%s\" is not the published %s: its SHA-256 begins with %.8s, %.8s is expected; remove it and try again", path,
                      p->file, sha256, wanted);
 }
 
@@ -87,7 +89,8 @@ static mffa_code check_kind(const published *p, const char *path, mffa_err *err)
     mffa_weights_kind kind;
     mffa_code rc = mffa_weights_kind_of(path, &kind, err);
     if (rc || kind == p->kind) return rc;
-    return mffa_fail(err, MFFA_EINVAL, "\"%s\" holds no %s", path, p->kind == MFFA_WEIGHTS_BACKBONE ? "ResNet with torchvision's names" : "CaiT with timm's names");
+    return mffa_fail(err, MFFA_EINVAL, "\"%s\" holds no %s", path,
+                     p->kind == MFFA_WEIGHTS_BACKBONE ? "ResNet with torchvision's names" : "CaiT with timm's names");
 }
 
 static mffa_code convert(const char *from, const char *to, mffa_err *err) {
@@ -122,7 +125,9 @@ static mffa_code fetch(folder *f, const published *p, const char *path, mffa_err
     rc = mffa_download(mffa_buf_text(&url), path, &watch, &why);
     mffa_progress_line_end(&f->line, !rc);
     if (rc) (void)unlink(path);
-    return rc ? mffa_fail(err, rc, "%s; where another machine reaches it, put it as \"%s\" into \"%s\" and type this again", why.msg, p->file, f->dir) : MFFA_OK;
+    return rc ? mffa_fail(err, rc, "%s; where another machine reaches it, put it as \"%s\" into \"%s\" and type this again", why.msg,
+                          p->file, f->dir)
+              : MFFA_OK;
 }
 
 /* source becomes `ready`; its hash is recorded once it has turned out to be what it should be. */
@@ -165,7 +170,8 @@ mffa_code mffa_command_weights(const mffa_command *c, mffa_err *err) {
     if (c->count != 2) return mffa_fail(err, MFFA_EINVAL, "weights needs a profile and a folder: mffactl weights small|paper DIR");
     if (!is_profile(c->words[0])) return mffa_fail(err, MFFA_EINVAL, "weights \"%s\": expected small or paper", c->words[0]);
     folder f = {.dir = c->words[1], .mirror = c->config->weights_mirror};
-    if (mkdir(f.dir, 0777) != 0 && errno != EEXIST) return mffa_fail(err, MFFA_EIO, "cannot make the folder \"%s\": %s", f.dir, strerror(errno));
+    if (mkdir(f.dir, 0777) != 0 && errno != EEXIST)
+        return mffa_fail(err, MFFA_EIO, "cannot make the folder \"%s\": %s", f.dir, strerror(errno));
     mffa_progress_line_init(&f.line, stdout, "");
     for (size_t i = 0; i < MFFA_COUNT(files); i++) {
         mffa_code rc = strcmp(files[i].profile, c->words[0]) == 0 ? provide(&f, &files[i], err) : MFFA_OK;

@@ -12,7 +12,8 @@
 #include "core/nn/weights_kind.h"
 
 enum { ROUNDS = 6, STEPS = 7 };
-static const char *const names[STEPS] = {"backbone", "embedding", "nearest neighbours", "fusion and transformer", "Mahalanobis", "maps", "all"};
+static const char *const names[STEPS] = {"backbone", "embedding", "nearest neighbours", "fusion and transformer", "Mahalanobis",
+                                         "maps",     "all"};
 
 typedef struct bench {
     const mffa_model *model;
@@ -36,7 +37,8 @@ static void lap(bench *b, mffa_scope *s, mffa_tensor *t, int step, int round) {
     b->began_us = now;
 }
 
-static mffa_code once(bench *b, mffa_scope *held, const mffa_bank_tensors *bank, const mffa_gaussian_tensors *gaussian, int round, mffa_err *err) {
+static mffa_code once(bench *b, mffa_scope *held, const mffa_bank_tensors *bank, const mffa_gaussian_tensors *gaussian, int round,
+                      mffa_err *err) {
     int64_t side = b->model->profile.side, patches = side / 8, grid = b->model->profile.grid, n = b->batch, start = now_us();
     mffa_lgffp l = mffa_model_lgffp(b->model, b->network);
     mffa_scope *s = mffa_scope_nest(held);
@@ -52,8 +54,9 @@ static mffa_code once(bench *b, mffa_scope *held, const mffa_bank_tensors *bank,
     lap(b, s, features, 3, round);
     mffa_tensor *distance = mffa_gaussian_distance_on(s, gaussian, features);
     lap(b, s, distance, 4, round);
-    mffa_amc a = mffa_amc_fuse(s, mffa_reshape(s, nns, 4, (int64_t[]){n, 1, patches, patches}),
-                               mffa_reshape(s, distance, 4, (int64_t[]){n, 1, grid, grid}), side, b->model->profile.sigma, MFFA_MAPS_PRODUCT);
+    mffa_amc a =
+        mffa_amc_fuse(s, mffa_reshape(s, nns, 4, (int64_t[]){n, 1, patches, patches}),
+                      mffa_reshape(s, distance, 4, (int64_t[]){n, 1, grid, grid}), side, b->model->profile.sigma, MFFA_MAPS_PRODUCT);
     lap(b, s, a.fused, 5, round);
     b->us[6][round] = now_us() - start;
     mffa_scope_close(s);
@@ -109,7 +112,8 @@ int main(int argc, char **argv) {
     mffa_network_options options = {.device = argv[3], .precision = argv[4], .batch = (int)b.batch};
     mffa_code rc = mffa_model_open(argv[2], &m, &err);
     if (!rc) rc = find_weights(argv[1], backbone, transformer, &err);
-    if (!rc) rc = mffa_network_open(&(mffa_network_files){backbone, transformer}, mffa_model_profile(m)->blocks, &options, &b.network, &err);
+    if (!rc)
+        rc = mffa_network_open(&(mffa_network_files){backbone, transformer}, mffa_model_profile(m)->blocks, &options, &b.network, &err);
     b.model = m;
     int64_t count = rc ? 0 : b.batch * 3 * m->profile.side * m->profile.side;
     mffa_rng r;

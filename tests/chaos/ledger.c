@@ -16,8 +16,8 @@ static void draw_submission(ledger *l) {
     bool score = mffa_rng_below(&l->cast->rng, 4) == 0;
     snprintf(l->pending_kind, sizeof l->pending_kind, "%s", score ? "score" : "fit");
     int n = score ? snprintf(l->pending, sizeof l->pending, "score model %s dataset file://%s/dataset/test/hole", l->model, dir)
-                  : snprintf(l->pending, sizeof l->pending, "fit dataset file://%s/dataset side 160 blocks 2 ratio 0.1 gaussian_channels 32",
-                             dir);
+                  : snprintf(l->pending, sizeof l->pending,
+                             "fit dataset file://%s/dataset side 160 blocks 2 ratio 0.1 gaussian_channels 32", dir);
     snprintf(l->pending + n, sizeof l->pending - (size_t)n, " output file://%s/out retries 100 prio %d idem chaos-%d", dir,
              (int)mffa_rng_below(&l->cast->rng, 10), ++l->keys);
 }
@@ -91,7 +91,8 @@ static void judge_history(ledger *l, const ledger_job *j) {
     history h;
     history_read(&h, l->cast, j->id);
     if (h.doubled) complain(&l->doubled, j, h.what, "see its events");
-    if (h.ends != 1 && h.events > 0 && !h.doubled) complain(&l->doubled, j, "its events tell of an end", h.ends ? "more than once" : "never");
+    if (h.ends != 1 && h.events > 0 && !h.doubled)
+        complain(&l->doubled, j, "its events tell of an end", h.ends ? "more than once" : "never");
     if (h.worst_rerun_ms > l->worst_rerun_ms) l->worst_rerun_ms = h.worst_rerun_ms;
     if (h.runs > 1 && strcmp(j->state, "done") == 0) l->recovered++;
 }
@@ -147,6 +148,7 @@ void ledger_judge(ledger *l) {
 
 bool ledger_print(const ledger *l) {
     printf("acknowledged=%zu done=%d failed=%d dead=%d cancelled=%d lost=%d doubled=%d unexpected=%d recovered=%d worst_rerun_s=%.1f\n",
-           l->count, l->done, l->failed, l->dead, l->cancelled, l->lost, l->doubled, l->unexpected, l->recovered, (double)l->worst_rerun_ms / 1e3);
+           l->count, l->done, l->failed, l->dead, l->cancelled, l->lost, l->doubled, l->unexpected, l->recovered,
+           (double)l->worst_rerun_ms / 1e3);
     return l->lost == 0 && l->doubled == 0 && l->unexpected == 0;
 }

@@ -4,13 +4,17 @@
 
 #define D "dataset s3://plant/bottle output s3://plant/out"
 #define N1 "11111111111111111111111111111111"
-static const mffa_worker_info worker = {.id = "w1", .pool = "default", .kinds = "fit,score", .host = "node", .device = "cpu", .version = "0.1"};
+static const mffa_worker_info worker = {
+    .id = "w1", .pool = "default", .kinds = "fit,score", .host = "node", .device = "cpu", .version = "0.1"};
 
 static void wrong_addresses_are_refused_without_their_password(void **state) {
     (void)state;
-    static const struct { const char *url, *message; } cases[] = {
-        {"http://a", "the Redis URL starts with \"http\": expected redis://host:port/db, rediss://, redis+sentinel:// or unix:///path/to.sock"},
-        {"secret@host", "the Redis URL starts with \"secret\": expected redis://host:port/db, rediss://, redis+sentinel:// or unix:///path/to.sock"},
+    static const struct { const char *url, *message;
+    } cases[] = {
+        {"http://a",
+         "the Redis URL starts with \"http\": expected redis://host:port/db, rediss://, redis+sentinel:// or unix:///path/to.sock"},
+        {"secret@host",
+         "the Redis URL starts with \"secret\": expected redis://host:port/db, rediss://, redis+sentinel:// or unix:///path/to.sock"},
         {"redis+sentinel://u:secret@h", "the Redis URL names no master: expected redis+sentinel://host:26379/master"},
         {"redis://u:secret@h,", "the Redis URL names no host: expected redis://host:port/db"},
         {"redis://", "the Redis URL names no host: expected redis://host:port/db"},
@@ -81,7 +85,8 @@ static void a_server_that_could_drop_jobs_is_refused_and_one_without_disk_warned
     mffa_test_ask(&redis, "CONFIG SET maxmemory 1gb maxmemory-policy allkeys-lru");
     char *none = NULL;
     assert_int_equal(mffa_queue_check_server(redis.queue, &none, &err), MFFA_EINVAL);
-    assert_string_equal(err.msg, "Redis may evict keys (maxmemory-policy \"allkeys-lru\") and jobs would vanish: CONFIG SET maxmemory-policy noeviction");
+    assert_string_equal(
+        err.msg, "Redis may evict keys (maxmemory-policy \"allkeys-lru\") and jobs would vanish: CONFIG SET maxmemory-policy noeviction");
     mffa_test_ask(&redis, "CONFIG SET maxmemory 0 maxmemory-policy noeviction");
 }
 
@@ -121,9 +126,11 @@ static void a_job_goes_through_the_client(void **state) {
     assert_int_equal(verdict, MFFA_GO_ON);
     const mffa_beat told = {.phase = "bank", .done = 7, .total = 9, .rate = 12345678.9, .eta_s = -1, .inputs = "4f2a"};
     assert_ok(mffa_queue_beat(redis.queue, &lease, &told, &verdict, &err));
-    assert_string_equal(mffa_test_ask(&redis, "HMGET mffa:{main}:job:%s phase done total rate eta_s inputs", id), "bank 7 9 1.23457e+07 (nil) 4f2a");
+    assert_string_equal(mffa_test_ask(&redis, "HMGET mffa:{main}:job:%s phase done total rate eta_s inputs", id),
+                        "bank 7 9 1.23457e+07 (nil) 4f2a");
     mffa_test_fcall(&redis, "cancel %s", id);
-    assert_ok(mffa_queue_beat(redis.queue, &lease, &(mffa_beat){.phase = "bank", .done = 8, .total = 9, .rate = 1, .eta_s = 1}, &verdict, &err));
+    assert_ok(
+        mffa_queue_beat(redis.queue, &lease, &(mffa_beat){.phase = "bank", .done = 8, .total = 9, .rate = 1, .eta_s = 1}, &verdict, &err));
     assert_int_equal(verdict, MFFA_STOP_CANCELLED);
     const mffa_span facts[] = {mffa_span_of("summary"), {"\0\1\2", 3}};
     assert_ok(mffa_queue_finish(redis.queue, &lease, "s3://plant/out/x", facts, 2, &err));
@@ -179,7 +186,10 @@ static void an_older_library_is_replaced_and_a_newer_one_stays(void **state) {
         mffa_err err = {0};
         MFFA_AUTO(mffa_reply_close_p) mffa_reply *reply = NULL;
         char lua[256];
-        snprintf(lua, sizeof lua, "#!lua name=mffa\nredis.register_function({function_name='mffa_version', callback=function() return %s end, flags={'no-writes'}})", versions[i]);
+        snprintf(lua, sizeof lua,
+                 "#!lua name=mffa\nredis.register_function({function_name='mffa_version', callback=function() return %s end, "
+                 "flags={'no-writes'}})",
+                 versions[i]);
         const mffa_span words[] = {mffa_span_of("FUNCTION"), mffa_span_of("LOAD"), mffa_span_of("REPLACE"), mffa_span_of(lua)};
         assert_ok(mffa_queue_command(redis.queue, words, 4, &reply, &err));
         assert_ok(mffa_queue_load_library(redis.queue, &err));
@@ -200,7 +210,8 @@ static void a_user_who_may_not_load_the_library_is_told_who_can(void **state) {
     snprintf(url, sizeof url, "unix://worker:w@%s", redis.socket);
     assert_ok(mffa_queue_open(&(mffa_queue_options){.url = url, .name = "main"}, &q, &err));
     assert_int_equal(mffa_queue_load_library(q, &err), MFFA_EDENIED);
-    assert_string_equal(err.msg, "Redis lacks the function library and this user may not load it: start mffa-scheduler, or allow FUNCTION LOAD");
+    assert_string_equal(err.msg,
+                        "Redis lacks the function library and this user may not load it: start mffa-scheduler, or allow FUNCTION LOAD");
     mffa_test_ask(&redis, "ACL DELUSER worker");
     assert_ok(mffa_queue_load_library(redis.queue, &err));
 }

@@ -89,7 +89,8 @@ static const char *ask(mffa_queue *q, const char *fmt, ...) {
     va_start(ap, fmt);
     vsnprintf(line, sizeof line, fmt, ap);
     va_end(ap);
-    for (char *word = strtok_r(line, " ", &save); word && n < MFFA_COUNT(words); word = strtok_r(NULL, " ", &save)) words[n++] = mffa_span_of(word);
+    for (char *word = strtok_r(line, " ", &save); word && n < MFFA_COUNT(words); word = strtok_r(NULL, " ", &save))
+        words[n++] = mffa_span_of(word);
     mffa_code rc = MFFA_EIO;
     for (int64_t until = mffa_now_ms() + PATIENCE_MS; rc == MFFA_EIO && mffa_now_ms() < until;) {
         MFFA_AUTO(mffa_reply_close_p) mffa_reply *reply = NULL;
@@ -145,9 +146,11 @@ static void refused(const char *url, const char *ca, const char *cert, const cha
     MFFA_AUTO(mffa_reply_close_p) mffa_reply *reply = NULL;
     MFFA_AUTO(mffa_queue_close_p) mffa_queue *q = NULL;
     mffa_err err = {0};
-    mffa_code rc = mffa_queue_open(&(mffa_queue_options){.url = url, .name = "main", .ca_file = ca, .cert_file = cert, .key_file = key}, &q, &err);
+    mffa_code rc =
+        mffa_queue_open(&(mffa_queue_options){.url = url, .name = "main", .ca_file = ca, .cert_file = cert, .key_file = key}, &q, &err);
     if (!rc) rc = mffa_queue_command(q, &(mffa_span){"PING", 4}, 1, &reply, &err);
-    if (rc != code || !strstr(err.msg, part)) fail_msg("%s (%s), expected \"%s\" (%s)", err.msg, mffa_code_name(rc), part, mffa_code_name(code));
+    if (rc != code || !strstr(err.msg, part))
+        fail_msg("%s (%s), expected \"%s\" (%s)", err.msg, mffa_code_name(rc), part, mffa_code_name(code));
 }
 
 static bool has_tls(void) {
@@ -155,7 +158,9 @@ static bool has_tls(void) {
     mffa_err err = {0};
     mffa_code rc = mffa_queue_open(&(mffa_queue_options){.url = "rediss://127.0.0.1", .name = "main"}, &q, &err);
     mffa_queue_close(q);
-    if (rc) assert_string_equal(err.msg, "this build cannot speak TLS to Redis (its hiredis has none): use redis:// through a TLS tunnel, or unix://");
+    if (rc)
+        assert_string_equal(err.msg,
+                            "this build cannot speak TLS to Redis (its hiredis has none): use redis:// through a TLS tunnel, or unix://");
     return rc == MFFA_OK;
 }
 
@@ -168,11 +173,13 @@ static void a_certificate_that_does_not_fit_is_refused_and_one_that_does_is_take
     }
     make_certificates();
     int port = free_port();
-    serve(port, "--port 0 --tls-port %d --tls-cert-file %s/redis.pem --tls-key-file %s/redis.key --tls-ca-cert-file %s/ca.pem", port, dir, dir, dir);
+    serve(port, "--port 0 --tls-port %d --tls-cert-file %s/redis.pem --tls-key-file %s/redis.key --tls-ca-cert-file %s/ca.pem", port, dir,
+          dir, dir);
     snprintf(url, sizeof url, "rediss://127.0.0.1:%d", port), snprintf(name, sizeof name, "rediss://localhost:%d", port);
     snprintf(ca, sizeof ca, "%s/ca.pem", dir), snprintf(other, sizeof other, "%s/other.pem", dir);
     snprintf(cert, sizeof cert, "%s/client.pem", dir), snprintf(key, sizeof key, "%s/client.key", dir);
-    MFFA_AUTO(mffa_queue_close_p) mffa_queue *q = open_queue((mffa_queue_options){.url = url, .ca_file = ca, .cert_file = cert, .key_file = key});
+    MFFA_AUTO(mffa_queue_close_p)
+    mffa_queue *q = open_queue((mffa_queue_options){.url = url, .ca_file = ca, .cert_file = cert, .key_file = key});
     live(q);
     refused(url, other, cert, key, MFFA_EDENIED, "its certificate does not fit: ");
     refused(url, NULL, cert, key, MFFA_EDENIED, "its certificate does not fit: ");
@@ -220,8 +227,10 @@ static void after_a_failover_to_an_older_replica_a_job_runs_again_and_no_id_come
     assert_string_equal(ask(look, "PING"), "PONG");
     wait_for(look, "master_link_status:up", "INFO replication");
     snprintf(path, sizeof path, "%s/sentinel.conf", dir);
-    shell("printf 'port %d\\nbind 127.0.0.1\\ndir %s\\nsentinel monitor main-redis 127.0.0.1 %d 1\\nsentinel down-after-milliseconds main-redis 500\\n"
-          "sentinel failover-timeout main-redis 5000\\n' >%s", sentinel, dir, first, path);
+    shell("printf 'port %d\\nbind 127.0.0.1\\ndir %s\\nsentinel monitor main-redis 127.0.0.1 %d 1\\nsentinel down-after-milliseconds "
+          "main-redis 500\\n"
+          "sentinel failover-timeout main-redis 5000\\n' >%s",
+          sentinel, dir, first, path);
     snprintf(line, sizeof line, "%s --sentinel", path);
     servers[server_count++] = (server){.port = sentinel, .pid = run("redis-server", line)};
     snprintf(url, sizeof url, "redis+sentinel://127.0.0.1:%d,127.0.0.1:%d/main-redis", free_port(), sentinel);
@@ -269,14 +278,15 @@ static int start_cluster(void) {
     const int slots[NODES + 1] = {0, 5461, 10923, 16384};
     for (int i = 0; i < NODES; i++) {
         port[i] = free_port();
-        serve(port[i], "--port %d --cluster-port %d --cluster-enabled yes --cluster-config-file nodes-%d.conf --cluster-node-timeout 2000", port[i],
-              free_port(), port[i]);
+        serve(port[i], "--port %d --cluster-port %d --cluster-enabled yes --cluster-config-file nodes-%d.conf --cluster-node-timeout 2000",
+              port[i], free_port(), port[i]);
         snprintf(url[i], sizeof url[i], "redis://127.0.0.1:%d", port[i]);
         direct[i] = open_queue((mffa_queue_options){.url = url[i]});
         assert_string_equal(ask(direct[i], "CLUSTER ADDSLOTSRANGE %d %d", slots[i], slots[i + 1] - 1), "OK");
     }
     for (int i = 1; i < NODES; i++) {
-        shell("redis-cli -p %d CLUSTER MEET 127.0.0.1 %d \"$(redis-cli -p %d CONFIG GET cluster-port | tail -n 1)\" >/dev/null", port[0], port[i], port[i]);
+        shell("redis-cli -p %d CLUSTER MEET 127.0.0.1 %d \"$(redis-cli -p %d CONFIG GET cluster-port | tail -n 1)\" >/dev/null", port[0],
+              port[i], port[i]);
     }
     for (int i = 0; i < NODES; i++) wait_for(direct[i], "cluster_state:ok", "CLUSTER INFO");
     int slot = atoi(ask(direct[0], "CLUSTER KEYSLOT mffa:{main}")), owner = 0;
@@ -312,8 +322,8 @@ static void a_queue_on_its_way_to_another_node_is_not_split(void **state) {
     assert_int_equal(mffa_queue_call(q, false, "submit", fit, 5, &reply, &err), MFFA_EIO);
     assert_non_null(strstr(err.msg, "the queue is being moved to another node of the Cluster"));
     assert_string_equal(ask(direct[to], "DBSIZE"), "0");
-    shell("test \"$(redis-cli -p %d MIGRATE 127.0.0.1 %d '' 0 5000 KEYS $(redis-cli -p %d CLUSTER GETKEYSINSLOT %d 1000))\" = OK", port[from],
-          port[to], port[from], slot);
+    shell("test \"$(redis-cli -p %d MIGRATE 127.0.0.1 %d '' 0 5000 KEYS $(redis-cli -p %d CLUSTER GETKEYSINSLOT %d 1000))\" = OK",
+          port[from], port[to], port[from], slot);
     for (int i = 0; i < NODES; i++) assert_string_equal(ask(direct[(to + i) % NODES], "CLUSTER SETSLOT %d NODE %s", slot, target), "OK");
     live(q);
     assert_string_equal(ask(direct[to], "ZCARD mffa:{main}:done"), "2");

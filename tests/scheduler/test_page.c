@@ -67,12 +67,14 @@ static void the_loop_prints_a_jobs_events_as_they_come_and_ends_with_it(void **s
     (void)state;
     const char *id = mffa_test_fcall(&redis, "submit fit " D);
     pid_t pid = follow(id);
-    for (int i = 0; i < 1000 && atoi(mffa_test_ask(&redis, "INFO clients") + strlen("# Clients\r\nconnected_clients:")) < 2; i++) mffa_sleep_ms(5);
+    for (int i = 0; i < 1000 && atoi(mffa_test_ask(&redis, "INFO clients") + strlen("# Clients\r\nconnected_clients:")) < 2; i++)
+        mffa_sleep_ms(5);
     mffa_test_fcall(&redis, "claim w1 " N1);
     mffa_test_fcall(&redis, "beat %s 1 " N1 " phase features done 3 total 10", id);
     mffa_test_fcall(&redis, "finish %s 1 " N1 " s3://plant/out/x image_auroc 0.99", id);
     assert_int_equal(ended(pid), 0);
-    const char *text = followed(), *begin = "state running run 1 worker w1\nstate running phase features done 3 total 10\nstate done result s3://plant/out/x\nstate done\nkind fit\nimage_auroc 0.99\n";
+    const char *text = followed(), *begin = "state running run 1 worker w1\nstate running phase features done 3 total 10\nstate done "
+                                            "result s3://plant/out/x\nstate done\nkind fit\nimage_auroc 0.99\n";
     assert_int_equal(strncmp(text, begin, strlen(begin)), 0);
 }
 
@@ -80,7 +82,8 @@ static void the_first_steps_are_answered_as_the_page_says(void **state) {
     (void)state;
     mffa_test_ask(&redis, "FLUSHALL");
     assert_int_equal(ended(run_script("```sh\nset -e\nask()", "first")), 0);
-    const char *text = followed(), *begin = "state queued\nkind fit\npool default\nprio 3\ndataset s3://plant/bottle\noutput s3://plant/out\n";
+    const char *text = followed(),
+               *begin = "state queued\nkind fit\npool default\nprio 3\ndataset s3://plant/bottle\noutput s3://plant/out\n";
     assert_int_equal(strncmp(text, begin, strlen(begin)), 0);
     const char *id = strstr(text, "no worker of pool default takes fit jobs: start one\nqueued\ncancelled\nqueued\n");
     assert_non_null(id);
@@ -232,8 +235,9 @@ static void the_producer_can_add_messages_and_forge_nothing(void **state) {
 
 static void the_page_names_every_verb_and_every_field(void **state) {
     (void)state;
-    static const char *const verbs[] = {"submit", "check", "help", "status", "explain", "list", "stats", "cancel", "retry", "setprio", "pause", "resume", "drain",
-                                        "metrics", "version", "claim", "peek", "beat", "finish", "fail", "release", "configure", "reap"};
+    static const char *const verbs[] = {"submit", "check",   "help",   "status", "explain", "list",      "stats",   "cancel",
+                                        "retry",  "setprio", "pause",  "resume", "drain",   "metrics",   "version", "claim",
+                                        "peek",   "beat",    "finish", "fail",   "release", "configure", "reap"};
     static const char *const kinds[] = {"finetune", "fit", "evaluate", "score"};
     const char *list = mffa_test_ask(&redis, "FUNCTION LIST LIBRARYNAME mffa");
     size_t registered = 0;

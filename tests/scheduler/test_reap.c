@@ -128,19 +128,26 @@ static void after_a_restart_every_running_job_gets_a_full_lease_again(void **sta
 static void ended_jobs_leave_nothing_behind_after_their_time(void **state) {
     (void)state;
     mffa_test_fcall(&redis, "configure retention_s 3600 dead_retention_s 7200");
-    const char *fit = mffa_test_fcall(&redis, "submit fit " D " keep 60"), *score = mffa_test_fcall(&redis, "submit score " D " model %s", fit);
+    const char *fit = mffa_test_fcall(&redis, "submit fit " D " keep 60"),
+               *score = mffa_test_fcall(&redis, "submit score " D " model %s", fit);
     claim(N1);
     mffa_test_fcall(&redis, "fail %s 1 " N1 " no broken", fit);
-    double keep = atof(mffa_test_ask(&redis, "ZSCORE mffa:{main}:skipped %s", score)) - atof(mffa_test_ask(&redis, "ZSCORE mffa:{main}:failed %s", fit));
+    double keep = atof(mffa_test_ask(&redis, "ZSCORE mffa:{main}:skipped %s", score)) -
+                  atof(mffa_test_ask(&redis, "ZSCORE mffa:{main}:failed %s", fit));
     assert_true(keep == (3600 - 60) * 1000.0);
     assert_int_equal(reap("removed "), 0);
     mffa_test_ask(&redis, "ZADD mffa:{main}:failed 1 %s", fit);
     assert_int_equal(reap("removed "), 1);
-    mffa_test_refused(&redis, "NOTFOUND no job \"kx-1\": it was never submitted, or its record was removed after its time; mffa_list shows those there are", "status kx-1");
+    mffa_test_refused(
+        &redis,
+        "NOTFOUND no job \"kx-1\": it was never submitted, or its record was removed after its time; mffa_list shows those there are",
+        "status kx-1");
     mffa_test_check_rules(&redis);
     mffa_test_ask(&redis, "ZADD mffa:{main}:skipped 1 %s", score);
     assert_int_equal(reap("removed "), 1);
-    mffa_test_ask(&redis, "DEL mffa:{main}:worker:w1 mffa:{main}:workers mffa:{main}:wake:default mffa:{main}:ev mffa:{main}:pools mffa:{main}:counts");
+    mffa_test_ask(
+        &redis,
+        "DEL mffa:{main}:worker:w1 mffa:{main}:workers mffa:{main}:wake:default mffa:{main}:ev mffa:{main}:pools mffa:{main}:counts");
     assert_string_equal(mffa_test_ask(&redis, "KEYS *"), "mffa:{main}:cfg");
 }
 
@@ -160,7 +167,8 @@ static void a_dead_job_is_kept_for_its_own_time(void **state) {
 static void a_message_in_the_inbox_becomes_a_job_and_is_answered(void **state) {
     (void)state;
     char id[32], ids[96];
-    snprintf(id, sizeof id, "%s", mffa_test_ask(&redis, "XADD mffa:{main}:inbox * dataset s3://plant/bottle kind pipeline output s3://plant/out prio 7"));
+    snprintf(id, sizeof id, "%s",
+             mffa_test_ask(&redis, "XADD mffa:{main}:inbox * dataset s3://plant/bottle kind pipeline output s3://plant/out prio 7"));
     assert_int_equal(reap("answered "), 1);
     assert_string_equal(state_of(id), "accepted");
     snprintf(ids, sizeof ids, "%s", mffa_test_field(&redis, id, "ids"));
@@ -180,8 +188,10 @@ static void a_wrong_message_is_rejected_with_its_reason_and_the_next_is_read(voi
     mffa_test_ask(&redis, "XADD mffa:{main}:inbox * kind fit " D);
     assert_int_equal(reap("answered "), 3);
     assert_string_equal(state_of(bad), "rejected");
-    assert_string_equal(mffa_test_field(&redis, bad, "reason"), "BADFIELD dataset \"nowhere\" does not fit: give s3://bucket/prefix or file:///path");
-    assert_string_equal(mffa_test_field(&redis, none, "reason"), "BADKIND \"\" is not a kind: kinds are finetune fit evaluate score verify pipeline");
+    assert_string_equal(mffa_test_field(&redis, bad, "reason"),
+                        "BADFIELD dataset \"nowhere\" does not fit: give s3://bucket/prefix or file:///path");
+    assert_string_equal(mffa_test_field(&redis, none, "reason"),
+                        "BADKIND \"\" is not a kind: kinds are finetune fit evaluate score verify pipeline");
     assert_string_equal(mffa_test_ask(&redis, "ZCARD mffa:{main}:ready:default:fit"), "1");
     assert_int_equal(mffa_test_check_rules(&redis), 4);
     mffa_test_ask(&redis, "ZADD mffa:{main}:rejected 1 %s", bad);
@@ -206,7 +216,8 @@ static void a_full_pool_holds_up_its_own_messages_only_and_keeps_their_order(voi
     (void)state;
     mffa_test_fcall(&redis, "configure max_queued 2");
     mffa_test_fcall(&redis, "submit fit " D);
-    const char *wide = add_message("kind pipeline " D), *narrow = add_message("kind fit " D), *other = add_message("kind fit " D " pool other");
+    const char *wide = add_message("kind pipeline " D), *narrow = add_message("kind fit " D),
+               *other = add_message("kind fit " D " pool other");
     assert_int_equal(reap("answered "), 1);
     assert_string_equal(state_of(other), "accepted");
     assert_string_equal(state_of(narrow), ""); /* there is room for it, and the one before it comes first */
@@ -268,7 +279,8 @@ static void without_memory_submitting_is_refused_and_work_in_hand_is_not(void **
     assert_string_equal(mffa_test_fcall(&redis, "finish %s 1 " N1 " s3://plant/out/x", id), "done");
     assert_string_equal(mffa_test_fcall(&redis, "cancel %s", other), "cancelled");
     mffa_test_ask(&redis, "CONFIG SET maxmemory 0"); /* full since the reap, and it is the scheduler that sees that it is over */
-    mffa_test_refused(&redis, "FULL Redis is almost out of memory: wait until ended jobs are removed, or raise its maxmemory", "submit fit " D);
+    mffa_test_refused(&redis, "FULL Redis is almost out of memory: wait until ended jobs are removed, or raise its maxmemory",
+                      "submit fit " D);
     reap("lost ");
     assert_non_null(strchr(mffa_test_fcall(&redis, "submit fit " D), '-'));
     mffa_test_check_rules(&redis);
@@ -300,7 +312,9 @@ static void a_caller_who_may_not_do_every_write_changes_nothing(void **state) {
 static void settings_are_checked_and_stored(void **state) {
     (void)state;
     mffa_test_refused(&redis, "BADFIELD lease_ms \"5\" does not fit: give an integer from 200 to 3600000", "configure lease_ms 5");
-    mffa_test_refused(&redis, "BADFIELD \"lease\" is not an option here: options are backoff_ms dead_retention_s lease_ms max_queued retention_s", "configure lease 5");
+    mffa_test_refused(&redis,
+                      "BADFIELD \"lease\" is not an option here: options are backoff_ms dead_retention_s lease_ms max_queued retention_s",
+                      "configure lease 5");
     assert_int_equal(reap("configured "), 0);
     assert_string_equal(mffa_test_fcall(&redis, "configure lease_ms 2000"), "OK");
     assert_int_equal(reap("configured "), 1);
@@ -332,7 +346,8 @@ static void an_index_entry_without_its_record_is_dropped(void **state) {
     mffa_test_ask(&redis, "ZADD mffa:{main}:done 1 kx-4");
     assert_string_equal(claim(N1), "");
     reap("lost ");
-    assert_string_equal(mffa_test_ask(&redis, "EXISTS mffa:{main}:lease mffa:{main}:delayed mffa:{main}:ready:default:fit mffa:{main}:done"), "0");
+    assert_string_equal(
+        mffa_test_ask(&redis, "EXISTS mffa:{main}:lease mffa:{main}:delayed mffa:{main}:ready:default:fit mffa:{main}:done"), "0");
 }
 
 static int start(void **state) {

@@ -50,7 +50,8 @@ static void a_running_job_learns_of_its_cancel_by_its_beat(void **state) {
     (void)state;
     const char *id = mffa_test_fcall(&redis, "submit fit " D);
     claim(N1);
-    mffa_test_refused(&redis, sentence("BADSTATE %s was not told to stop: release it as preempted, or call mffa_fail", id), "release %s 1 " N1 " cancelled", id);
+    mffa_test_refused(&redis, sentence("BADSTATE %s was not told to stop: release it as preempted, or call mffa_fail", id),
+                      "release %s 1 " N1 " cancelled", id);
     assert_string_equal(mffa_test_fcall(&redis, "cancel %s", id), "cancelling");
     assert_string_equal(mffa_test_fcall(&redis, "cancel %s", id), "cancelling");
     const char *lease = mffa_test_ask(&redis, "ZSCORE mffa:{main}:lease %s", id);
@@ -91,8 +92,10 @@ static void an_unknown_id_is_named(void **state) {
     (void)state;
     static const char *const verbs[] = {"cancel", "retry", "setprio", "status", "explain"};
     for (size_t i = 0; i < MFFA_COUNT(verbs); i++)
-        mffa_test_refused(&redis, "NOTFOUND no job \"kx-1\": it was never submitted, or its record was removed after its time; mffa_list shows those there are",
-                          "%s kx-1 3", verbs[i]);
+        mffa_test_refused(
+            &redis,
+            "NOTFOUND no job \"kx-1\": it was never submitted, or its record was removed after its time; mffa_list shows those there are",
+            "%s kx-1 3", verbs[i]);
 }
 
 static void dependents_of_a_failed_job_are_skipped_naming_it_and_come_back_with_its_retry(void **state) {
@@ -100,8 +103,10 @@ static void dependents_of_a_failed_job_are_skipped_naming_it_and_come_back_with_
     three p = pipeline();
     claim(N1);
     assert_string_equal(mffa_test_fcall(&redis, "fail %s 1 " N1 " no 'bad picture'", p.a), "failed");
-    assert_string_equal(mffa_test_ask(&redis, "HMGET mffa:{main}:job:%s state cause reason", p.b), sentence("skipped %s %s has failed", p.a, p.a));
-    assert_string_equal(mffa_test_ask(&redis, "HMGET mffa:{main}:job:%s state cause reason", p.c), sentence("skipped %s %s has failed", p.a, p.a));
+    assert_string_equal(mffa_test_ask(&redis, "HMGET mffa:{main}:job:%s state cause reason", p.b),
+                        sentence("skipped %s %s has failed", p.a, p.a));
+    assert_string_equal(mffa_test_ask(&redis, "HMGET mffa:{main}:job:%s state cause reason", p.c),
+                        sentence("skipped %s %s has failed", p.a, p.a));
     mffa_test_check_rules(&redis);
     mffa_test_refused(&redis, sentence("BADSTATE %s was skipped because of %s: retry %s", p.c, p.a, p.a), "retry %s", p.c);
     assert_string_equal(mffa_test_fcall(&redis, "retry %s", p.a), "queued");
@@ -117,7 +122,8 @@ static void dependents_of_a_failed_job_are_skipped_naming_it_and_come_back_with_
 static void a_dependent_of_two_ended_jobs_comes_back_when_both_are_retried(void **state) {
     (void)state;
     const char *a = mffa_test_fcall(&redis, "submit fit " D), *b = mffa_test_fcall(&redis, "submit fit " D);
-    const char *c = mffa_test_fcall(&redis, "submit fit " D " after '%s %s'", a, b), *d = mffa_test_fcall(&redis, "submit fit " D " after %s", c);
+    const char *c = mffa_test_fcall(&redis, "submit fit " D " after '%s %s'", a, b),
+               *d = mffa_test_fcall(&redis, "submit fit " D " after %s", c);
     mffa_test_fcall(&redis, "cancel %s", a), mffa_test_fcall(&redis, "cancel %s", b);
     assert_string_equal(mffa_test_field(&redis, c, "cause"), a);
     mffa_test_fcall(&redis, "retry %s", a);
@@ -236,17 +242,22 @@ static void explain_says_why_a_job_waits(void **state) {
     (void)state;
     three p = pipeline();
     const char *urgent = mffa_test_fcall(&redis, "submit fit " D " prio 9"), *later = mffa_test_fcall(&redis, "submit fit " D " delay 100");
-    assert_string_equal(mffa_test_ask(&redis, "FCALL_RO mffa_explain 0 %s", p.a),
-                        sentence("%s is queued 1 queued jobs of pool default come before it no worker of pool default takes finetune jobs: start one", p.a));
-    assert_string_equal(mffa_test_ask(&redis, "FCALL_RO mffa_explain 0 %s", p.b), sentence("%s is blocked it waits for %s (finetune, queued)", p.b, p.a));
+    assert_string_equal(
+        mffa_test_ask(&redis, "FCALL_RO mffa_explain 0 %s", p.a),
+        sentence("%s is queued 1 queued jobs of pool default come before it no worker of pool default takes finetune jobs: start one",
+                 p.a));
+    assert_string_equal(mffa_test_ask(&redis, "FCALL_RO mffa_explain 0 %s", p.b),
+                        sentence("%s is blocked it waits for %s (finetune, queued)", p.b, p.a));
     mffa_test_ask(&redis, "ZADD mffa:{main}:delayed 1 %s", later);
-    assert_string_equal(mffa_test_ask(&redis, "FCALL_RO mffa_explain 0 %s", later), sentence("%s is delayed it starts in 0 s at the earliest", later));
+    assert_string_equal(mffa_test_ask(&redis, "FCALL_RO mffa_explain 0 %s", later),
+                        sentence("%s is delayed it starts in 0 s at the earliest", later));
     mffa_test_fcall(&redis, "pause kind finetune");
     assert_string_equal(claim(N1), urgent);
-    assert_string_equal(mffa_test_ask(&redis, "FCALL_RO mffa_explain 0 %s", p.a),
-                        sentence("%s is queued kind finetune is paused: FCALL mffa_resume 0 kind finetune 0 queued jobs of pool default come before it "
-                                 "1 workers take such jobs, 1 of them busy",
-                                 p.a));
+    assert_string_equal(
+        mffa_test_ask(&redis, "FCALL_RO mffa_explain 0 %s", p.a),
+        sentence("%s is queued kind finetune is paused: FCALL mffa_resume 0 kind finetune 0 queued jobs of pool default come before it "
+                 "1 workers take such jobs, 1 of them busy",
+                 p.a));
     const char *begin = sentence("%s is running worker w1 has it, run 1 its lease lasts ", urgent);
     assert_int_equal(strncmp(mffa_test_ask(&redis, "FCALL_RO mffa_explain 0 %s", urgent), begin, strlen(begin)), 0);
     mffa_test_fcall(&redis, "cancel %s", p.a);
@@ -258,7 +269,8 @@ static void list_walks_all_jobs_in_pages_and_filters(void **state) {
     (void)state;
     char cursor[32] = "1:0";
     int rows = 0, pages = 0;
-    for (int i = 0; i < 5; i++) mffa_test_fcall(&redis, "submit fit " D), mffa_test_fcall(&redis, "submit score " D " model s3://models/a pool gpu");
+    for (int i = 0; i < 5; i++)
+        mffa_test_fcall(&redis, "submit fit " D), mffa_test_fcall(&redis, "submit score " D " model s3://models/a pool gpu");
     mffa_test_fcall(&redis, "submit fit " D " delay 60");
     const char *id = claim(N1);
     while (strcmp(cursor, "0") != 0) {
@@ -268,7 +280,8 @@ static void list_walks_all_jobs_in_pages_and_filters(void **state) {
         assert_true(++pages < 30);
     }
     assert_int_equal(rows, 11);
-    assert_string_equal(mffa_test_ask(&redis, "FCALL_RO mffa_list 0 state running"), sentence("0 [[id %s state running kind fit pool default prio 5]]", id));
+    assert_string_equal(mffa_test_ask(&redis, "FCALL_RO mffa_list 0 state running"),
+                        sentence("0 [[id %s state running kind fit pool default prio 5]]", id));
     const char *gpu = mffa_test_ask(&redis, "FCALL_RO mffa_list 0 kind score pool gpu limit 1000");
     rows = 0;
     for (const char *at = gpu; (at = strstr(at, " state queued kind score pool gpu prio 5]")); at++) rows++;
@@ -280,13 +293,16 @@ static void list_walks_all_jobs_in_pages_and_filters(void **state) {
 
 static void stats_counts_by_state_pool_and_worker(void **state) {
     (void)state;
-    mffa_test_fcall(&redis, "submit fit " D), mffa_test_fcall(&redis, "submit fit " D " pool gpu"), mffa_test_fcall(&redis, "submit fit " D " delay 9");
+    mffa_test_fcall(&redis, "submit fit " D), mffa_test_fcall(&redis, "submit fit " D " pool gpu"),
+        mffa_test_fcall(&redis, "submit fit " D " delay 9");
     const char *id = claim(N1);
-    assert_string_equal(mffa_test_ask(&redis, "FCALL_RO mffa_stats 0"),
-                        sentence("queued 1 running 1 delayed 1 blocked 0 failed 0 dead 0 done 0 cancelled 0 skipped 0 rejected 0 inbox 0 pool:default:queued 0 "
-                                 "pool:default:open 1 pool:gpu:queued 1 pool:gpu:open 1 workers 1 worker:w1 default finetune,fit,evaluate,score,verify %s "
-                                 "submitted_so_far 3 library 1",
-                                 id));
+    assert_string_equal(
+        mffa_test_ask(&redis, "FCALL_RO mffa_stats 0"),
+        sentence(
+            "queued 1 running 1 delayed 1 blocked 0 failed 0 dead 0 done 0 cancelled 0 skipped 0 rejected 0 inbox 0 pool:default:queued 0 "
+            "pool:default:open 1 pool:gpu:queued 1 pool:gpu:open 1 workers 1 worker:w1 default finetune,fit,evaluate,score,verify %s "
+            "submitted_so_far 3 library 1",
+            id));
 }
 
 int main(void) {

@@ -43,11 +43,15 @@ static void each_wrong_field_is_refused_with_its_sentence_and_changes_nothing(vo
         {"submit fit dataset", "BADFIELD dataset has no value: give fields as name value name value"},
         {"submit fit " D " dataset s3://plant/b", "BADFIELD dataset is given twice: give it once"},
         {"submit score model s3://models/x " D " treshold 3",
-         "BADFIELD \"treshold\" is not a field of score: did you mean threshold? fields are dataset model output weights profile maps save_maps "
+         "BADFIELD \"treshold\" is not a field of score: did you mean threshold? fields are dataset model output weights profile maps "
+         "save_maps "
          "heatmaps threshold on_bad_image prio after idem delay retries timeout pool keep trace"},
-        {"submit fit dataset plant/bottle output s3://plant/out", "BADFIELD dataset \"plant/bottle\" does not fit: give s3://bucket/prefix or file:///path"},
-        {"submit fit dataset file://bottle output s3://plant/out", "BADFIELD dataset \"file://bottle\" does not fit: give s3://bucket/prefix or file:///path"},
-        {"submit fit dataset s3://x output s3://plant/out", "BADFIELD dataset \"s3://x\" does not fit: give s3://bucket/prefix or file:///path"},
+        {"submit fit dataset plant/bottle output s3://plant/out",
+         "BADFIELD dataset \"plant/bottle\" does not fit: give s3://bucket/prefix or file:///path"},
+        {"submit fit dataset file://bottle output s3://plant/out",
+         "BADFIELD dataset \"file://bottle\" does not fit: give s3://bucket/prefix or file:///path"},
+        {"submit fit dataset s3://x output s3://plant/out",
+         "BADFIELD dataset \"s3://x\" does not fit: give s3://bucket/prefix or file:///path"},
         {"submit fit " D " prio 10", "BADFIELD prio \"10\" does not fit: give an integer from 0 to 9"},
         {"submit fit " D " prio -1", "BADFIELD prio \"-1\" does not fit: give an integer from 0 to 9"},
         {"submit fit " D " prio 1e0", "BADFIELD prio \"1e0\" does not fit: give an integer from 0 to 9"},
@@ -68,9 +72,10 @@ static void each_wrong_field_is_refused_with_its_sentence_and_changes_nothing(vo
         {"submit fit " D " after k4", "BADFIELD after \"k4\" does not fit: give at most 64 job ids with a comma or a space between"},
         {"submit fit " D " after k4-17", "NOPARENT after names k4-17 and there is no such job: submit it first"},
         {"submit score " D " model k4-17", "NOPARENT model names k4-17 and there is no such job: submit it first"},
-        {"submit pipeline " D " backbone s3://b/x",
-         "BADFIELD \"backbone\" is not a field of pipeline: fields are dataset output psg weights profile seed epochs batch learning_rate side grid blocks "
-         "gaussian_channels ratio lambda sigma keep_statistics maps save_maps heatmaps on_bad_image prio after idem delay retries timeout pool keep trace"},
+        {"submit pipeline " D " backbone s3://b/x", "BADFIELD \"backbone\" is not a field of pipeline: fields are dataset output psg "
+                                                    "weights profile seed epochs batch learning_rate side grid blocks "
+                                                    "gaussian_channels ratio lambda sigma keep_statistics maps save_maps heatmaps "
+                                                    "on_bad_image prio after idem delay retries timeout pool keep trace"},
         {"submit pipeline " D " psg off epochs 2", "BADFIELD epochs is for fine-tuning and psg is off: leave one of them out"},
     };
     for (size_t i = 0; i < MFFA_COUNT(cases); i++) mffa_test_refused(&redis, cases[i][1], "%s", cases[i][0]);
@@ -91,7 +96,9 @@ static void what_is_too_long_is_refused_with_its_size(void **state) {
 static void a_pipeline_makes_three_jobs_in_one_step_that_name_each_other(void **state) {
     (void)state;
     char a[32], b[32], c[32];
-    assert_int_equal(sscanf(mffa_test_fcall(&redis, "submit pipeline " D " profile paper prio 7 epochs 2 grid 32 maps nns pool gpu"), "%31s %31s %31s", a, b, c), 3);
+    assert_int_equal(sscanf(mffa_test_fcall(&redis, "submit pipeline " D " profile paper prio 7 epochs 2 grid 32 maps nns pool gpu"),
+                            "%31s %31s %31s", a, b, c),
+                     3);
     assert_string_equal(mffa_test_field(&redis, a, "kind"), "finetune");
     assert_string_equal(mffa_test_field(&redis, b, "kind"), "fit");
     assert_string_equal(mffa_test_field(&redis, c, "kind"), "evaluate");
@@ -189,9 +196,10 @@ static void thirty_two_at_once_with_one_key_make_one_job(void **state) {
 
 static void check_answers_what_submit_would_make_and_stores_nothing(void **state) {
     (void)state;
-    assert_string_equal(mffa_test_ask(&redis, "FCALL_RO mffa_check 0 score " D " model s3://models/x threshold 2.5 delay 10"),
-                        "[kind score dataset s3://plant/bottle model s3://models/x output s3://plant/out maps product save_maps no heatmaps yes "
-                        "threshold 2.5 on_bad_image fail prio 5 retries 2 timeout 0 pool default delay 10]");
+    assert_string_equal(
+        mffa_test_ask(&redis, "FCALL_RO mffa_check 0 score " D " model s3://models/x threshold 2.5 delay 10"),
+        "[kind score dataset s3://plant/bottle model s3://models/x output s3://plant/out maps product save_maps no heatmaps yes "
+        "threshold 2.5 on_bad_image fail prio 5 retries 2 timeout 0 pool default delay 10]");
     const char *three = mffa_test_ask(&redis, "FCALL_RO mffa_check 0 pipeline " D);
     assert_non_null(strstr(three, "[kind finetune "));
     assert_non_null(strstr(three, "backbone the job before"));
@@ -209,16 +217,19 @@ static void help_names_every_kind_and_every_field_of_a_kind(void **state) {
     assert_non_null(strstr(fit, "dataset: folder of pictures (s3://bucket/prefix or file:///path; needed)"));
     assert_non_null(strstr(fit, "keep_statistics: store what extending the model later needs (no or yes; default no)"));
     assert_non_null(strstr(fit, "prio: urgency, 9 first; equal ones run in order of submission (an integer from 0 to 9; default 5)"));
-    mffa_test_refused(&redis, "BADKIND \"fot\" is not a kind: did you mean fit? kinds are finetune fit evaluate score verify pipeline", "help fot");
+    mffa_test_refused(&redis, "BADKIND \"fot\" is not a kind: did you mean fit? kinds are finetune fit evaluate score verify pipeline",
+                      "help fot");
 }
 
 static void a_queue_that_is_full_refuses(void **state) {
     (void)state;
     assert_string_equal(mffa_test_fcall(&redis, "configure max_queued 4"), "OK");
     mffa_test_fcall(&redis, "submit pipeline " D);
-    mffa_test_refused(&redis, "FULL pool \"default\" has 3 open jobs and may have 4: submit later, or raise MFFA_MAX_QUEUED", "submit pipeline " D);
+    mffa_test_refused(&redis, "FULL pool \"default\" has 3 open jobs and may have 4: submit later, or raise MFFA_MAX_QUEUED",
+                      "submit pipeline " D);
     mffa_test_fcall(&redis, "submit fit " D);
-    mffa_test_refused(&redis, "FULL pool \"default\" has 4 open jobs and may have 4: submit later, or raise MFFA_MAX_QUEUED", "submit fit " D);
+    mffa_test_refused(&redis, "FULL pool \"default\" has 4 open jobs and may have 4: submit later, or raise MFFA_MAX_QUEUED",
+                      "submit fit " D);
     assert_non_null(strchr(mffa_test_fcall(&redis, "submit fit " D " pool other"), '-'));
     assert_int_equal(mffa_test_check_rules(&redis), 5);
 }
@@ -227,7 +238,8 @@ static void one_pool_too_many_is_refused_until_another_has_no_open_job(void **st
     (void)state;
     for (int i = 1; i < 256; i++) mffa_test_fcall(&redis, "submit fit " D " pool p%d", i);
     MFFA_AUTO(mffa_free_p) char *last = strdup(mffa_test_fcall(&redis, "submit fit " D " pool p256"));
-    mffa_test_refused(&redis, "FULL pool \"p257\" is new and 256 pools have open jobs already: name one of them, mffa_stats shows them", "submit fit " D " pool p257");
+    mffa_test_refused(&redis, "FULL pool \"p257\" is new and 256 pools have open jobs already: name one of them, mffa_stats shows them",
+                      "submit fit " D " pool p257");
     assert_non_null(strchr(mffa_test_fcall(&redis, "submit fit " D " pool p256"), '-'));
     mffa_test_fcall(&redis, "cancel %s", mffa_test_fcall(&redis, "submit fit " D " pool p7"));
     assert_non_null(strstr(mffa_test_fcall(&redis, "submit fit " D " pool p257"), "FULL ")); /* p7 has another job */
@@ -244,8 +256,10 @@ static void another_queue_is_another_world_and_a_wrong_key_is_refused(void **sta
     mffa_test_ask(&redis, "FCALL mffa_submit 1 mffa:{line2} fit " D);
     assert_int_equal(mffa_test_check_rules(&redis), 0);
     assert_string_equal(mffa_test_ask(&redis, "ZCARD mffa:{line2}:ready:default:fit"), "1");
-    assert_string_equal(mffa_test_ask(&redis, "FCALL mffa_submit 1 mffa:line2 fit"), "BADFIELD key \"mffa:line2\" is not a queue: give 0 keys, or 1 key mffa:{<queue>}");
-    assert_string_equal(mffa_test_ask(&redis, "FCALL mffa_submit 2 a b fit"), "BADFIELD 2 keys are given: give 0 keys, or 1 key mffa:{<queue>}");
+    assert_string_equal(mffa_test_ask(&redis, "FCALL mffa_submit 1 mffa:line2 fit"),
+                        "BADFIELD key \"mffa:line2\" is not a queue: give 0 keys, or 1 key mffa:{<queue>}");
+    assert_string_equal(mffa_test_ask(&redis, "FCALL mffa_submit 2 a b fit"),
+                        "BADFIELD 2 keys are given: give 0 keys, or 1 key mffa:{<queue>}");
 }
 
 int main(void) {

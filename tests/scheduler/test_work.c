@@ -24,7 +24,8 @@ static void a_claim_answers_the_job_with_every_field_and_the_fence(void **state)
     char want[1024];
     const char *id = mffa_test_fcall(&redis, "submit score " D " model s3://models/a retries 1");
     snprintf(want, sizeof want,
-             "id %s run 1 nonce " N1 " lease_ms 30000 kind score dataset s3://plant/bottle model s3://models/a output s3://plant/out maps product "
+             "id %s run 1 nonce " N1
+             " lease_ms 30000 kind score dataset s3://plant/bottle model s3://models/a output s3://plant/out maps product "
              "save_maps no heatmaps yes on_bad_image fail prio 5 retries 1 timeout 0 pool default model_url s3://models/a waited_ms ",
              id);
     const char *answer = mffa_test_fcall(&redis, "claim w1 " N1 " host node-1 device cpu");
@@ -83,9 +84,12 @@ static void wrong_claims_are_refused(void **state) {
     mffa_test_fcall(&redis, "submit fit " D);
     mffa_test_refused(&redis, "BADFIELD request \"abc\" does not fit: give 32 random hex digits, new ones for each claim", "claim w1 abc");
     mffa_test_refused(&redis, "BADFIELD worker \"\" does not fit: give 1 to 128 letters, digits or . _ : -", "claim");
-    mffa_test_refused(&redis, "BADFIELD kinds \"pipeline\" does not fit: give one or more of finetune,fit,evaluate,score,verify", "claim w1 " N1 " kinds pipeline");
-    mffa_test_refused(&redis, "BADFIELD \"gpu\" is not an option here: options are device fresh host kinds lib pool version", "claim w1 " N1 " gpu 1");
-    mffa_test_refused(&redis, "OLDLIB Redis holds library version 1, this program needs 2: start a scheduler of its version", "claim w1 " N1 " lib 2");
+    mffa_test_refused(&redis, "BADFIELD kinds \"pipeline\" does not fit: give one or more of finetune,fit,evaluate,score,verify",
+                      "claim w1 " N1 " kinds pipeline");
+    mffa_test_refused(&redis, "BADFIELD \"gpu\" is not an option here: options are device fresh host kinds lib pool version",
+                      "claim w1 " N1 " gpu 1");
+    mffa_test_refused(&redis, "OLDLIB Redis holds library version 1, this program needs 2: start a scheduler of its version",
+                      "claim w1 " N1 " lib 2");
 }
 
 static void a_beat_stores_progress_and_renews_the_lease(void **state) {
@@ -98,7 +102,8 @@ static void a_beat_stores_progress_and_renews_the_lease(void **state) {
     assert_true(atof(mffa_test_ask(&redis, "ZSCORE mffa:{main}:lease %s", id)) > before);
     assert_string_equal(mffa_test_ask(&redis, "HMGET mffa:{main}:job:%s phase done total rate eta_s", id), "features 3 10 2.5e+01 4");
     const char *events = mffa_test_ask(&redis, "XLEN mffa:{main}:ev:%s", id);
-    assert_string_equal(mffa_test_fcall(&redis, "beat %s 1 " N1 " phase features done 4 total 10", id), "go"); /* within the second: no event */
+    assert_string_equal(mffa_test_fcall(&redis, "beat %s 1 " N1 " phase features done 4 total 10", id),
+                        "go"); /* within the second: no event */
     assert_string_equal(mffa_test_ask(&redis, "XLEN mffa:{main}:ev:%s", id), events);
     assert_string_equal(mffa_test_field(&redis, id, "done"), "4");
 }
@@ -113,7 +118,8 @@ static void what_a_run_found_as_inputs_is_kept_for_the_next_run(void **state) {
     assert_non_null(strstr(mffa_test_fcall(&redis, "claim w2 " N2), " inputs 4f2a"));
     assert_string_equal(mffa_test_fcall(&redis, "beat %s 2 " N2 " inputs 77", id), "go");
     assert_non_null(strstr(mffa_test_ask(&redis, "FCALL_RO mffa_status 0 %s", id), " inputs 77"));
-    mffa_test_refused(&redis, "BADFIELD inputs \"a/b\" does not fit: give 1 to 128 letters, digits or . _ : -", "beat %s 2 " N2 " inputs a/b", id);
+    mffa_test_refused(&redis, "BADFIELD inputs \"a/b\" does not fit: give 1 to 128 letters, digits or . _ : -",
+                      "beat %s 2 " N2 " inputs a/b", id);
 }
 
 static void only_the_fence_of_the_present_run_is_accepted(void **state) {
@@ -142,7 +148,8 @@ static void finish_publishes_once_and_its_repetition_changes_nothing(void **stat
     const char *id = mffa_test_fcall(&redis, "submit fit " D);
     claim(N1);
     mffa_test_fcall(&redis, "beat %s 1 " N1 " phase bank done 1 total 2", id);
-    assert_string_equal(mffa_test_fcall(&redis, "finish %s 1 " N1 " s3://plant/out/fit-x/run-1 image_auroc 0.99 images 12 summary abc", id), "done");
+    assert_string_equal(mffa_test_fcall(&redis, "finish %s 1 " N1 " s3://plant/out/fit-x/run-1 image_auroc 0.99 images 12 summary abc", id),
+                        "done");
     assert_string_equal(mffa_test_ask(&redis, "HMGET mffa:{main}:job:%s state result image_auroc images summary phase done", id),
                         "done s3://plant/out/fit-x/run-1 0.99 12 abc (nil) (nil)");
     const char *digest = mffa_test_ask(&redis, "DEBUG DIGEST");
@@ -156,11 +163,14 @@ static void wrong_facts_are_refused(void **state) {
     (void)state;
     const char *id = mffa_test_fcall(&redis, "submit fit " D);
     claim(N1);
-    mffa_test_refused(&redis, "BADFIELD \"state\" cannot be the name of a fact: give lower-case letters, digits and _, and no name of the record",
+    mffa_test_refused(&redis,
+                      "BADFIELD \"state\" cannot be the name of a fact: give lower-case letters, digits and _, and no name of the record",
                       "finish %s 1 " N1 " s3://plant/out/x state queued", id);
-    mffa_test_refused(&redis, "BADFIELD \"dataset\" cannot be the name of a fact: give lower-case letters, digits and _, and no name of the record",
+    mffa_test_refused(&redis,
+                      "BADFIELD \"dataset\" cannot be the name of a fact: give lower-case letters, digits and _, and no name of the record",
                       "finish %s 1 " N1 " s3://plant/out/x dataset y", id);
-    mffa_test_refused(&redis, "BADFIELD auroc has no value: give facts as name value name value", "finish %s 1 " N1 " s3://plant/out/x auroc", id);
+    mffa_test_refused(&redis, "BADFIELD auroc has no value: give facts as name value name value",
+                      "finish %s 1 " N1 " s3://plant/out/x auroc", id);
     mffa_test_refused(&redis, "BADFIELD result \"\" does not fit: give s3://bucket/prefix or file:///path", "finish %s 1 " N1, id);
     assert_true(is_state(id, "running"));
 }

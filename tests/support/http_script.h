@@ -9,7 +9,8 @@
 
 typedef struct mffa_step {
     const char *status;  /* "200 OK"; NULL: no answer, the connection is closed */
-    const char *headers; /* lines that end with \r\n; NULL: none. "{mark}" stands for the x-amz-meta-mffa-put of the last request that had one */
+    /* Lines that end with \r\n; NULL: none. "{mark}" stands for the x-amz-meta-mffa-put of the last request that had one. */
+    const char *headers;
     const char *body;    /* NULL: none */
     int64_t claims;      /* Content-Length, where it is not the body's; 0: the body's */
     enum { MFFA_THEN_KEEP, MFFA_THEN_CLOSE, MFFA_THEN_RESET, MFFA_THEN_DRIP, MFFA_THEN_SILENCE } then;

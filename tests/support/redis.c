@@ -30,12 +30,13 @@ static void spawn(mffa_test_redis *r) {
     int null = open("/dev/null", O_RDWR);
     dup2(null, 0), dup2(null, 1), dup2(null, 2);
     if (*r->clock) setenv("LD_PRELOAD", MFFA_TEST_CLOCK, 1), setenv("MFFA_TEST_CLOCK", r->clock, 1);
-    execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", r->socket, "--dir", r->dir, "--save", "", "--appendonly", r->keeps ? "yes" : "no",
-           "--appendfsync", *r->clock ? "no" : "always", "--enable-debug-command", "yes", (char *)NULL);
+    execlp("redis-server", "redis-server", "--port", "0", "--unixsocket", r->socket, "--dir", r->dir, "--save", "", "--appendonly",
+           r->keeps ? "yes" : "no", "--appendfsync", *r->clock ? "no" : "always", "--enable-debug-command", "yes", (char *)NULL);
     _exit(127);
 }
 
-/* On a clock of ours no key may go by itself: Redis 8's search for old keys takes one in the ms in which every other look still finds it. */
+/* On a clock of ours no key may go by itself: Redis 8's search for old keys takes one in the ms in which every other look still finds
+ * it. */
 static void wait_until_it_answers(mffa_test_redis *r) {
     for (int i = 0; i < 500; i++) {
         if (strcmp(mffa_test_ask(r, "PING"), "PONG") == 0) {
@@ -240,7 +241,8 @@ static bool ended(const char *state) {
 /* The one index that a job of this state belongs in. */
 static void index_of(mffa_test_redis *r, const char *id, char *out, size_t size) {
     const char *state = mffa_test_field(r, id, "state"), *pool = mffa_test_field(r, id, "pool");
-    if (strcmp(state, "queued") == 0) snprintf(out, size, "mffa:{main}:ready:%s:%s", *pool ? pool : "default", mffa_test_field(r, id, "kind"));
+    if (strcmp(state, "queued") == 0)
+        snprintf(out, size, "mffa:{main}:ready:%s:%s", *pool ? pool : "default", mffa_test_field(r, id, "kind"));
     else if (strcmp(state, "running") == 0 || strcmp(state, "cancelling") == 0) snprintf(out, size, "mffa:{main}:lease");
     else if (strcmp(state, "delayed") == 0 || strcmp(state, "blocked") == 0 || ended(state)) snprintf(out, size, "mffa:{main}:%s", state);
     else fail_msg("job %s has the state \"%s\"", id, state);

@@ -1,4 +1,5 @@
-/* One private Redis for all tests of a program: `start` and `stop` for its group, `empty` before each test. Included once, by the program. */
+/* One private Redis for all tests of a program: `start` and `stop` for its group, `empty` before each test. Included once, by the
+ * program. */
 #ifndef MFFA_TESTS_SUPPORT_REDIS_GROUP_H
 #define MFFA_TESTS_SUPPORT_REDIS_GROUP_H
 

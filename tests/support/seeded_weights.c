@@ -67,7 +67,8 @@ static void write_all(list *l, const char *path) {
     mffa_err err = {0};
     mffa_st_writer *w = NULL;
     assert_ok(mffa_st_writer_open(path, &w, &err));
-    for (size_t i = 0; i < l->n; i++) assert_ok(mffa_st_writer_declare(w, l->items[i].name, MFFA_F32, l->items[i].rank, l->items[i].shape, &err));
+    for (size_t i = 0; i < l->n; i++)
+        assert_ok(mffa_st_writer_declare(w, l->items[i].name, MFFA_F32, l->items[i].rank, l->items[i].shape, &err));
     for (size_t i = 0; i < l->n; i++) {
         int64_t count = elements(&l->items[i]);
         float *v = malloc((size_t)count * sizeof *v);

@@ -40,8 +40,16 @@ static void see(int width_px, const char *expected) {
 
 static void every_heat_map_is_shown_whatever_its_picture_is_called(void **state) {
     (void)state;
-    static const char *const names[] = {"plain.png", "a b.png", "100%25.png", "50%.png", "x#1?y=2.png", "double\"quote.png", "it's & more.png",
-                                        "<img src=x onerror=hurt=1>.png", "\xc3\xbcml\xc3\xa4ut.png", "a;b:c,d.png"};
+    static const char *const names[] = {"plain.png",
+                                        "a b.png",
+                                        "100%25.png",
+                                        "50%.png",
+                                        "x#1?y=2.png",
+                                        "double\"quote.png",
+                                        "it's & more.png",
+                                        "<img src=x onerror=hurt=1>.png",
+                                        "\xc3\xbcml\xc3\xa4ut.png",
+                                        "a;b:c,d.png"};
     world_shell("mkdir '%s/odd'", w.dir);
     for (size_t i = 0; i < MFFA_COUNT(names); i++) {
         char from[128], to[192];
@@ -51,7 +59,8 @@ static void every_heat_map_is_shown_whatever_its_picture_is_called(void **state)
     }
     char model[64];
     snprintf(model, sizeof model, "%s",
-             world_submit(&w, "fit dataset file://%s/dataset output file://%s/out side 64 blocks 0 ratio 0.1 gaussian_channels 8", w.dir, w.dir));
+             world_submit(&w, "fit dataset file://%s/dataset output file://%s/out side 64 blocks 0 ratio 0.1 gaussian_channels 8", w.dir,
+                          w.dir));
     const char *id = world_submit(&w, "score model %s dataset file://%s/odd output file://%s/out", model, w.dir, w.dir);
     world_wait(&w, id, "done");
     snprintf(folder, sizeof folder, "%s", mffa_test_field(&w.redis, id, "result") + strlen("file://"));

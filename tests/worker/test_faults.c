@@ -72,7 +72,8 @@ static void a_run_on_a_data_set_that_has_changed_says_so(void **state) {
     pid_t next = world_worker(&w, NULL);
     world_wait(&w, id, "done");
     world_shell("rm '%s/dataset/train/good/zz_late.png'", w.dir);
-    assert_non_null(strstr(mffa_test_field(&w.redis, id, "note"), "the data set has changed since an earlier run of this job: its listing was "));
+    assert_non_null(
+        strstr(mffa_test_field(&w.redis, id, "note"), "the data set has changed since an earlier run of this job: its listing was "));
     assert_string_equal(mffa_test_field(&w.redis, id, "train_images"), "25");
     const char *same = submit_fit();
     world_wait(&w, same, "done");
@@ -221,7 +222,8 @@ static void a_job_that_takes_every_executor_with_it_fails_when_its_retries_are_u
     for (int killed = 0; strcmp(mffa_test_field(&w.redis, id, "state"), "failed") != 0;) {
         char run[8];
         snprintf(run, sizeof run, "%d", killed + 1);
-        bool its_turn = strcmp(mffa_test_field(&w.redis, id, "run"), run) == 0 && strcmp(mffa_test_field(&w.redis, id, "phase"), "features") == 0;
+        bool its_turn =
+            strcmp(mffa_test_field(&w.redis, id, "run"), run) == 0 && strcmp(mffa_test_field(&w.redis, id, "phase"), "features") == 0;
         if (its_turn) kill(world_executor(worker), SIGKILL), killed++;
         mffa_sleep_ms(5);
     }

@@ -178,7 +178,8 @@ static void a_model_computed_again_is_the_same_bit_for_bit(void **state) {
 
 static void a_model_of_other_pictures_is_found_out(void **state) {
     (void)state;
-    world_shell("cp -r '%s/dataset' '%s/other' && cp '%s/other/train/good/000.png' '%s/other/train/good/003.png'", w.dir, w.dir, w.dir, w.dir);
+    world_shell("cp -r '%s/dataset' '%s/other' && cp '%s/other/train/good/000.png' '%s/other/train/good/003.png'", w.dir, w.dir, w.dir,
+                w.dir);
     const char *id = world_submit(&w, "verify model %s dataset file://%s/other output file://%s/out", fitted, w.dir, w.dir);
     world_wait(&w, id, "done");
     assert_true(differing(id) > 0);
@@ -192,13 +193,13 @@ static void a_model_of_other_pictures_is_found_out(void **state) {
 static void mffactl_verify_takes_folders_and_exits_by_what_was_found(void **state) {
     (void)state;
     const char *result = mffa_test_field(&w.redis, fitted, "result") + strlen("file://");
-    world_shell("MFFA_REDIS_URL=%s '%s' verify '%s' --data '%s/dataset' --weights '%s/weights' > '%s/said'", w.redis.url, MFFA_TEST_CTL, result,
-                w.dir, w.dir, w.dir);
+    world_shell("MFFA_REDIS_URL=%s '%s' verify '%s' --data '%s/dataset' --weights '%s/weights' > '%s/said'", w.redis.url, MFFA_TEST_CTL,
+                result, w.dir, w.dir, w.dir);
     world_shell("grep -q 'largest difference 0: computed again, the model is the same bit for bit' '%s/said'", w.dir);
     world_shell("grep -q '^  file://%s/out/verify-' '%s/said'", w.dir, w.dir); /* beside the model's own folder */
     world_shell("cp '%s/dataset/train/good/001.png' '%s/other/train/good/003.png'", w.dir, w.dir);
-    world_shell("! MFFA_REDIS_URL=%s '%s' verify %s --data '%s/other' > '%s/said' 2> '%s/why'", w.redis.url, MFFA_TEST_CTL, fitted, w.dir, w.dir,
-                w.dir);
+    world_shell("! MFFA_REDIS_URL=%s '%s' verify %s --data '%s/other' > '%s/said' 2> '%s/why'", w.redis.url, MFFA_TEST_CTL, fitted, w.dir,
+                w.dir, w.dir);
     world_shell("grep -q 'memory_bank.features .* differ, at most by' '%s/said'", w.dir);
     world_shell("grep -q 'the model is not what these pictures and weights give' '%s/why'", w.dir);
 }

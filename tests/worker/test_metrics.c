@@ -36,8 +36,8 @@ static char fit[64], evaluate[64];
 static void a_job_is_counted_where_it_ran(void **state) {
     (void)state;
     wait_for(mffa_test_http(mffa_test_http_port(worker_log), "GET", "/readyz", &page) == 200);
-    const char *ids = world_submit(&w, "pipeline dataset file://%s/dataset output file://%s/out psg off side 64 blocks 1 ratio 0.1 trace " TRACE,
-                                   w.dir, w.dir);
+    const char *ids = world_submit(
+        &w, "pipeline dataset file://%s/dataset output file://%s/out psg off side 64 blocks 1 ratio 0.1 trace " TRACE, w.dir, w.dir);
     assert_int_equal(sscanf(ids, "%63s %63s", fit, evaluate), 2);
     world_wait(&w, evaluate, "done");
     wait_for(worker_says("mffa_worker_runs_total{kind=\"evaluate\",outcome=\"done\"}") == 1);

@@ -35,7 +35,8 @@ static void assert_says(const mffa_err *err, const char *text) {
 
 static void a_picture_is_one_request(void **state) {
     (void)state;
-    static const mffa_step steps[] = {{"206 Partial Content", "Content-Range: bytes 0-4/5\r\nETag: \"v1\"\r\n", "hello", 0, MFFA_THEN_KEEP}};
+    static const mffa_step steps[] = {
+        {"206 Partial Content", "Content-Range: bytes 0-4/5\r\nETag: \"v1\"\r\n", "hello", 0, MFFA_THEN_KEEP}};
     mffa_config c = {0};
     mffa_job j = job_on(steps, MFFA_COUNT(steps), &c, false);
     mffa_image picture = {0};

@@ -202,7 +202,8 @@ static mffa_code check_object(mffa_store *s, const mffa_manifest_object *o, mffa
     mffa_code rc = mffa_store_head(s, o->key, &bytes, NULL, err);
     if (!rc) rc = mffa_store_local(s, o->key, &path, err);
     if (!rc) rc = mffa_sha256_file(path, sha256, err);
-    if (!rc && (bytes != o->bytes || strcmp(sha256, o->sha256) != 0)) rc = mffa_fail(err, MFFA_EINVAL, "\"%s\" is not as the manifest says", o->key);
+    if (!rc && (bytes != o->bytes || strcmp(sha256, o->sha256) != 0))
+        rc = mffa_fail(err, MFFA_EINVAL, "\"%s\" is not as the manifest says", o->key);
     return rc;
 }
 

@@ -99,7 +99,8 @@ static void an_empty_value_is_not_set_or_refused(void **state) {
     assert_null(c.weights);
     mffa_config_done(&c);
     unsetenv("MFFA_WEIGHTS");
-    expect_load(MFFA_EINVAL, 2, (char *[]){"mffa-worker", "--queue=", NULL}, "--queue=\"\": expected a text that is not empty, such as \"main\"");
+    expect_load(MFFA_EINVAL, 2, (char *[]){"mffa-worker", "--queue=", NULL},
+                "--queue=\"\": expected a text that is not empty, such as \"main\"");
 }
 
 static void numbers_outside_the_range_or_type_are_refused(void **state) {
@@ -155,7 +156,8 @@ static void a_bad_file_is_named_with_the_line_and_without_its_secrets(void **sta
     expect_file(TEXT("\n\nMFFA_BATCH=many\n"), " line 3: MFFA_BATCH=\"many\": expected an integer from 1 to 256");
     expect_file(TEXT("MFFA_SECRET=hunter2\n"), " line 1: unknown setting \"MFFA_SECRET\" in this file: --help lists the known ones");
     expect_file(TEXT("MFFA_BATCH=1\0\nMFFA_BATCH=x"), " is not a text file");
-    expect_load(MFFA_ENOTFOUND, 2, (char *[]){"mffa-worker", "--config=/nowhere", NULL}, "cannot open \"/nowhere\": No such file or directory");
+    expect_load(MFFA_ENOTFOUND, 2, (char *[]){"mffa-worker", "--config=/nowhere", NULL},
+                "cannot open \"/nowhere\": No such file or directory");
     expect_load(MFFA_EINVAL, 2, (char *[]){"mffa-worker", "--config", NULL}, "--config needs a file");
 }
 
@@ -170,7 +172,8 @@ static void run_help(char *flag, char *out, size_t size) {
         int left = 0;
         setenv("MFFA_NONSENSE", "1", 1); /* help must help here too */
         dup2(pipe_fd[1], STDOUT_FILENO);
-        (void)!mffa_config_load(&c, MFFA_SCHEDULER, "usage: mffa-scheduler", 3, (char *[]){"mffa-scheduler", "--batch", flag, NULL}, &left, NULL);
+        (void)!mffa_config_load(&c, MFFA_SCHEDULER, "usage: mffa-scheduler", 3, (char *[]){"mffa-scheduler", "--batch", flag, NULL}, &left,
+                                NULL);
         _exit(99);
     }
     close(pipe_fd[1]);
@@ -199,7 +202,8 @@ static void the_table_has_a_row_for_every_setting(void **state) {
     (void)state;
     MFFA_AUTO(mffa_buf_done) mffa_buf table = {0};
     mffa_config_table(&table);
-    assert_non_null(strstr(table.ptr, "| `MFFA_QUEUE` | `--queue` | all | text | `main` | name of the queue; its keys start with mffa:{\\<queue\\>}: |\n"));
+    assert_non_null(strstr(
+        table.ptr, "| `MFFA_QUEUE` | `--queue` | all | text | `main` | name of the queue; its keys start with mffa:{\\<queue\\>}: |\n"));
     assert_non_null(strstr(table.ptr, "| `MFFA_PRECISION` | `--precision` | worker | fp32, tf32, bf16 | `fp32` |"));
     assert_non_null(strstr(table.ptr, "| `MFFA_WEIGHTS` | `--weights` | worker | text | not set |"));
     for (char *rest = table.ptr, *line; (line = strsep(&rest, "\n")) && *line;) {

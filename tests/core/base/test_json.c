@@ -12,7 +12,8 @@ static mffa_json *parsed(const char *text) {
 
 static void members_are_found_by_name_and_type(void **state) {
     (void)state;
-    MFFA_AUTO(mffa_json_close_p) mffa_json *j = parsed("{\"t\":\"x\",\"i\":9007199254740993,\"n\":2.5,\"b\":true,\"z\":null,\"a\":[1,2,3]}");
+    MFFA_AUTO(mffa_json_close_p)
+    mffa_json *j = parsed("{\"t\":\"x\",\"i\":9007199254740993,\"n\":2.5,\"b\":true,\"z\":null,\"a\":[1,2,3]}");
     assert_true(mffa_json_is_object(j));
     assert_string_equal(mffa_json_text(mffa_json_get(j, "t"), "?"), "x");
     assert_true(mffa_json_int(mffa_json_get(j, "i"), 0) == INT64_C(9007199254740993));

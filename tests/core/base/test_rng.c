@@ -12,7 +12,10 @@ static void published_answers_come_out(void **state) {
     } known[] = {
         {0, 0, 0, {0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8}},
         {UINT64_MAX, UINT64_MAX, UINT64_MAX, {0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd}},
-        {UINT64_C(0x85a308d3243f6a88), UINT64_C(0x0370734413198a2e), UINT64_C(0x299f31d0a4093822), {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
+        {UINT64_C(0x85a308d3243f6a88),
+         UINT64_C(0x0370734413198a2e),
+         UINT64_C(0x299f31d0a4093822),
+         {0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1}},
     };
     for (size_t i = 0; i < MFFA_COUNT(known); i++) {
         mffa_rng r;
@@ -56,7 +59,8 @@ static void a_normal_is_box_and_mullers(void **state) {
     (void)state;
     mffa_rng r;
     mffa_rng_init(&r, 0, 0);
-    double u1 = (double)(UINT64_C(0xe169c58d6627e8d5) >> 11) / 9007199254740992.0, u2 = (double)(UINT64_C(0x9b00dbd8bc57ac4c) >> 11) / 9007199254740992.0;
+    double u1 = (double)(UINT64_C(0xe169c58d6627e8d5) >> 11) / 9007199254740992.0,
+           u2 = (double)(UINT64_C(0x9b00dbd8bc57ac4c) >> 11) / 9007199254740992.0;
     assert_true(fabs(mffa_rng_normal(&r) - sqrt(-2 * log(1 - u1)) * cos(2 * acos(-1.0) * u2)) < 1e-14);
 }
 
@@ -135,7 +139,8 @@ static void every_order_of_a_shuffle_is_equally_likely(void **state) {
         assert_int_equal((1 << items[0]) | (1 << items[1]) | (1 << items[2]), 7);
         count[items[0] * 16 + items[1] * 4 + items[2]]++;
     }
-    static const int orders[6] = {0 * 16 + 1 * 4 + 2, 0 * 16 + 2 * 4 + 1, 1 * 16 + 0 * 4 + 2, 1 * 16 + 2 * 4 + 0, 2 * 16 + 0 * 4 + 1, 2 * 16 + 1 * 4 + 0};
+    static const int orders[6] = {0 * 16 + 1 * 4 + 2, 0 * 16 + 2 * 4 + 1, 1 * 16 + 0 * 4 + 2,
+                                  1 * 16 + 2 * 4 + 0, 2 * 16 + 0 * 4 + 1, 2 * 16 + 1 * 4 + 0};
     for (int i = 0; i < 6; i++) flat[i] = count[orders[i]];
     assert_flat(flat, 6, 60000);
     mffa_rng_shuffle(&r, NULL, 0);

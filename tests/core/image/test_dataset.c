@@ -2,7 +2,8 @@
 
 #include "tests/support/test.h"
 
-#define OPEN(use, ...) open_keys((const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *), use, &d, &err)
+#define OPEN(use, ...)                                                                                                                     \
+    open_keys((const char *const[]){__VA_ARGS__}, sizeof((const char *const[]){__VA_ARGS__}) / sizeof(char *), use, &d, &err)
 
 static mffa_code open_keys(const char *const *keys, size_t n, mffa_dataset_use use, mffa_dataset **out, mffa_err *err) {
     mffa_dataset_close(*out);
@@ -24,9 +25,19 @@ static void reads_the_mvtec_layout(void **state) {
     (void)state;
     mffa_err err = {0};
     MFFA_AUTO(mffa_dataset_close_p) mffa_dataset *d = NULL;
-    const char *const keys[] = {"ground_truth/crack/000_mask.png", "ground_truth/crack/001.PNG", "ground_truth/hole/deep/7.bmp", "license.txt",
-                                "test/crack/000.png", "test/crack/001.JPG", "test/crack/002.png", "test/good/000.png", "test/hole/deep/7.png",
-                                "train/bad/000.png", "train/good/000.png", "train/good/._000.png", "train/good/001.bmp"};
+    const char *const keys[] = {"ground_truth/crack/000_mask.png",
+                                "ground_truth/crack/001.PNG",
+                                "ground_truth/hole/deep/7.bmp",
+                                "license.txt",
+                                "test/crack/000.png",
+                                "test/crack/001.JPG",
+                                "test/crack/002.png",
+                                "test/good/000.png",
+                                "test/hole/deep/7.png",
+                                "train/bad/000.png",
+                                "train/good/000.png",
+                                "train/good/._000.png",
+                                "train/good/001.bmp"};
     const char *sorted[MFFA_COUNT(keys)];
     memcpy(sorted, keys, sizeof keys);
     sorted[10] = keys[11], sorted[11] = keys[10]; /* '.' sorts before '0' */
@@ -49,8 +60,8 @@ static void reads_the_btad_layout(void **state) {
     (void)state;
     mffa_err err = {0};
     MFFA_AUTO(mffa_dataset_close_p) mffa_dataset *d = NULL;
-    assert_ok(OPEN(MFFA_USE_TEST, "ground_truth/ko/0000.bmp", "ground_truth/ko/0001.png", "test/ko/0000.bmp", "test/ko/0001.bmp", "test/ok/0002.bmp",
-                   "train/ok/0000.bmp"));
+    assert_ok(OPEN(MFFA_USE_TEST, "ground_truth/ko/0000.bmp", "ground_truth/ko/0001.png", "test/ko/0000.bmp", "test/ko/0001.bmp",
+                   "test/ok/0002.bmp", "train/ok/0000.bmp"));
     assert_int_equal(mffa_dataset_count(d), 3);
     assert_sample(d, 0, "test/ko/0000.bmp", "ko", 1, "ground_truth/ko/0000.bmp");
     assert_sample(d, 1, "test/ko/0001.bmp", "ko", 1, "ground_truth/ko/0001.png");
@@ -74,11 +85,13 @@ static void says_what_is_missing_and_what_was_found(void **state) {
     mffa_err err = {0};
     MFFA_AUTO(mffa_dataset_close_p) mffa_dataset *d = NULL;
     assert_int_equal(OPEN(MFFA_USE_TRAIN, "README", "train/normal/a.png", "train/normal/b.png", "validation/x/y.png"), MFFA_EINVAL);
-    assert_string_equal(err.msg, "the data set has no picture in train/good/ or train/ok/ (PNG, JPEG or BMP): found \"README\", \"train/normal/\", \"validation/x/\"");
+    assert_string_equal(err.msg, "the data set has no picture in train/good/ or train/ok/ (PNG, JPEG or BMP): found \"README\", "
+                                 "\"train/normal/\", \"validation/x/\"");
     assert_int_equal(OPEN(MFFA_USE_TRAIN, "train/good/a.tiff"), MFFA_EINVAL);
     assert_non_null(strstr(err.msg, "found \"train/good/\""));
     assert_int_equal(OPEN(MFFA_USE_TEST, "test/a.png", "train/good/a.png"), MFFA_EINVAL);
-    assert_string_equal(err.msg, "the data set has no picture in test/good/, test/ok/ or test/<type of defect>/ (PNG, JPEG or BMP): found \"test/\", \"train/good/\"");
+    assert_string_equal(err.msg, "the data set has no picture in test/good/, test/ok/ or test/<type of defect>/ (PNG, JPEG or BMP): found "
+                                 "\"test/\", \"train/good/\"");
     assert_int_equal(mffa_dataset_open(NULL, 0, MFFA_USE_SCORE, &d, &err), MFFA_EINVAL);
     assert_string_equal(err.msg, "the data set has no picture (PNG, JPEG or BMP): found nothing at all");
     assert_null(d);
@@ -89,12 +102,16 @@ static void refuses_masks_that_fit_nothing(void **state) {
     mffa_err err = {0};
     MFFA_AUTO(mffa_dataset_close_p) mffa_dataset *d = NULL;
     assert_int_equal(OPEN(MFFA_USE_TEST, "ground_truth/crack/009_mask.png", "test/crack/008.png"), MFFA_EINVAL);
-    assert_string_equal(err.msg, "mask \"ground_truth/crack/009_mask.png\" has no picture: expected a picture \"test/crack/009_mask\" (less \"_mask\" at its end, with "
+    assert_string_equal(err.msg, "mask \"ground_truth/crack/009_mask.png\" has no picture: expected a picture \"test/crack/009_mask\" "
+                                 "(less \"_mask\" at its end, with "
                                  "any picture's ending)");
     assert_int_equal(OPEN(MFFA_USE_TEST, "ground_truth/crack/009.jpg", "test/crack/009.png"), MFFA_EINVAL);
     assert_string_equal(err.msg, "mask \"ground_truth/crack/009.jpg\" is a JPEG, which cannot hold exact edges: masks are PNG or BMP");
-    assert_int_equal(OPEN(MFFA_USE_TEST, "ground_truth/crack/009.png", "ground_truth/crack/009_mask.png", "test/crack/009.png"), MFFA_EINVAL);
-    assert_string_equal(err.msg, "picture \"test/crack/009.png\" has two masks, \"ground_truth/crack/009_mask.png\" and \"ground_truth/crack/009.png\": remove one");
+    assert_int_equal(OPEN(MFFA_USE_TEST, "ground_truth/crack/009.png", "ground_truth/crack/009_mask.png", "test/crack/009.png"),
+                     MFFA_EINVAL);
+    assert_string_equal(
+        err.msg,
+        "picture \"test/crack/009.png\" has two masks, \"ground_truth/crack/009_mask.png\" and \"ground_truth/crack/009.png\": remove one");
     assert_ok(OPEN(MFFA_USE_TRAIN, "ground_truth/crack/009.png", "train/good/000.png")); /* training needs no masks */
     assert_int_equal(OPEN(MFFA_USE_SCORE, "b.png", "a.png"), MFFA_EBUG);
 }

@@ -71,8 +71,18 @@ static mffa_code decode(mffa_span file, const mffa_limits *limits, mffa_err *err
 
 static void a_file_cut_anywhere_is_an_error(void **state) {
     (void)state;
-    static const char *const names[] = {"rgb8.png", "grey16.png", "rgba16_interlaced.png", "palette4.png", "420.jpg", "progressive.jpg", "grey.jpg",
-                                        "restart.jpg", "rgb24.bmp", "palette1_core.bmp", "palette8_10_colours.bmp", "rgb32_odd_fields.bmp"};
+    static const char *const names[] = {"rgb8.png",
+                                        "grey16.png",
+                                        "rgba16_interlaced.png",
+                                        "palette4.png",
+                                        "420.jpg",
+                                        "progressive.jpg",
+                                        "grey.jpg",
+                                        "restart.jpg",
+                                        "rgb24.bmp",
+                                        "palette1_core.bmp",
+                                        "palette8_10_colours.bmp",
+                                        "rgb32_odd_fields.bmp"};
     for (size_t i = 0; i < MFFA_COUNT(names); i++) {
         MFFA_AUTO(mffa_buf_done) mffa_buf file = {0};
         read_golden(names[i], &file);
@@ -80,7 +90,8 @@ static void a_file_cut_anywhere_is_an_error(void **state) {
             mffa_err err = {0};
             MFFA_AUTO(mffa_free_p) char *exact = mffa_alloc_array(len, 1); /* so that a read behind the end is seen */
             memcpy(exact, file.ptr, len);
-            if (decode((mffa_span){exact, len}, &plenty, &err) != MFFA_EINVAL) fail_msg("%s cut to %zu of %zu bytes was read", names[i], len, file.len);
+            if (decode((mffa_span){exact, len}, &plenty, &err) != MFFA_EINVAL)
+                fail_msg("%s cut to %zu of %zu bytes was read", names[i], len, file.len);
             assert_true(err.msg[0] != '\0');
         }
     }

@@ -39,7 +39,8 @@ static void agrees(const char *what, const float *rows, int64_t n, int64_t m, in
     naive(rows, n, m, first, want);
     assert_ok(mffa_coreset_choose(rows, n, m, first, got, NULL, &err));
     for (int64_t i = 0; i < m; i++)
-        if (got[i] != want[i]) fail_msg("%s: centre %lld is row %lld, expected %lld", what, (long long)i, (long long)got[i], (long long)want[i]);
+        if (got[i] != want[i])
+            fail_msg("%s: centre %lld is row %lld, expected %lld", what, (long long)i, (long long)got[i], (long long)want[i]);
     free(want), free(got);
 }
 
@@ -54,7 +55,9 @@ static float *filled(int64_t n, uint64_t seed, double (*value)(mffa_rng *r, int6
 
 static double random_value(mffa_rng *r, int64_t row, int k) { return (void)row, (void)k, mffa_rng_normal(r); }
 /* a centre for each 37 rows, with a narrow cloud around it */
-static double clustered_value(mffa_rng *r, int64_t row, int k) { return sin((double)(row / 37 * 131 + k)) * 10 + 0.01 * mffa_rng_normal(r); }
+static double clustered_value(mffa_rng *r, int64_t row, int k) {
+    return sin((double)(row / 37 * 131 + k)) * 10 + 0.01 * mffa_rng_normal(r);
+}
 /* integers: sums of squares are exact and many are equal */
 static double lattice_value(mffa_rng *r, int64_t row, int k) { return (void)row, k < 6 ? (double)mffa_rng_below(r, 3) : 0; }
 static double constant_value(mffa_rng *r, int64_t row, int k) { return (void)r, (void)row, (double)k; }
@@ -104,7 +107,9 @@ static void counts_a_share_but_at_least_one(void **state) {
     assert_int_equal(mffa_coreset_count(7, 1), 7);
 }
 
-static bool stop_at_three(void *ctx, const char *phase, int64_t done, int64_t total) { return (void)ctx, (void)phase, (void)total, done < 3; }
+static bool stop_at_three(void *ctx, const char *phase, int64_t done, int64_t total) {
+    return (void)ctx, (void)phase, (void)total, done < 3;
+}
 
 static void stops_when_told_and_refuses_what_has_no_distance(void **state) {
     (void)state;

@@ -53,7 +53,8 @@ static void agrees_with_numpy_in_double_at(const char *file, bool keep) {
     assert_ok(mffa_safetensors_open(path, &f, &err));
     const int64_t *shape = mffa_safetensors_find(f, "train")->shape;
     int64_t n = shape[0], p = shape[1], d = shape[2], tests = mffa_safetensors_find(f, "test")->shape[0];
-    float *train = floats(f, "train", NULL), *test = floats(f, "test", NULL), *want = floats(f, "distance", NULL), *got = malloc((size_t)(tests * p) * sizeof *got);
+    float *train = floats(f, "train", NULL), *test = floats(f, "test", NULL), *want = floats(f, "distance", NULL),
+          *got = malloc((size_t)(tests * p) * sizeof *got);
     for (int64_t batch = 1; batch <= 16; batch += 5) {
         mffa_gaussian g = fitted(train, n, p, d, batch, 0.01, keep);
         assert_ok(mffa_gaussian_distance(&g, test, tests, 2, got, &err));
@@ -166,7 +167,8 @@ static void sums_are_safe_far_from_zero_and_keep_mean_and_scatter(void **state) 
         for (int b = 0; b <= a; b++) {
             double want = 0;
             for (int i = 0; i < N; i++) want += (x[i * D + a] - mean[a]) * (x[i * D + b] - mean[b]);
-            if (fabs(g.scatter[mffa_packed(a) + b] - want) > 1e-4 * N) fail_msg("scatter %d %d is %g, expected %g", a, b, (double)g.scatter[mffa_packed(a) + b], want);
+            if (fabs(g.scatter[mffa_packed(a) + b] - want) > 1e-4 * N)
+                fail_msg("scatter %d %d is %g, expected %g", a, b, (double)g.scatter[mffa_packed(a) + b], want);
         }
     }
     mffa_gaussian_done(&g);

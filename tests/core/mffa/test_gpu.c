@@ -117,7 +117,8 @@ static void choose_on_both(const mffa_device *gpu, const char *what, int64_t n, 
     assert_ok(mffa_coreset_choose(rows, n, m, n / 3, here, NULL, &err));
     assert_ok(mffa_coreset_choose_on(gpu, rows, n, m, n / 3, there, NULL, &err));
     for (int64_t i = 0; i < m; i++)
-        if (here[i] != there[i]) fail_msg("%s: choice %lld is %lld on the CPU, %lld on the GPU", what, (long long)i, (long long)here[i], (long long)there[i]);
+        if (here[i] != there[i])
+            fail_msg("%s: choice %lld is %lld on the CPU, %lld on the GPU", what, (long long)i, (long long)here[i], (long long)there[i]);
 }
 
 static void a_coreset_is_the_same_index_for_index(void **state) {
@@ -133,7 +134,8 @@ static void a_coreset_is_the_same_index_for_index(void **state) {
     choose_on_both(gpu, "a single one", 1, 1);
     for (int i = 0; i < ROWS * MFFA_CORESET_WIDTH; i++) rows[i] = rows[i] / 1024 + (float)(i / MFFA_CORESET_WIDTH % 7);
     choose_on_both(gpu, "clustered", ROWS, CHOSEN);
-    for (int i = 0; i < ROWS; i++) memcpy(rows + i * MFFA_CORESET_WIDTH, rows + i % 90 * MFFA_CORESET_WIDTH, MFFA_CORESET_WIDTH * sizeof *rows);
+    for (int i = 0; i < ROWS; i++)
+        memcpy(rows + i * MFFA_CORESET_WIDTH, rows + i % 90 * MFFA_CORESET_WIDTH, MFFA_CORESET_WIDTH * sizeof *rows);
     choose_on_both(gpu, "duplicated", ROWS, CHOSEN); /* more are wanted than differ */
     for (int i = 0; i < ROWS * MFFA_CORESET_WIDTH; i++) rows[i] = 5;
     choose_on_both(gpu, "constant", ROWS, CHOSEN);

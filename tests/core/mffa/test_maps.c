@@ -43,7 +43,8 @@ static void nearest_is_exact_around(double centre, double spread) {
         double least = INFINITY;
         for (int j = 0; j < M; j++) {
             double sum = 0;
-            for (int k = 0; k < WIDTH; k++) sum += ((double)x[i * WIDTH + k] - b.features[j * WIDTH + k]) * ((double)x[i * WIDTH + k] - b.features[j * WIDTH + k]);
+            for (int k = 0; k < WIDTH; k++)
+                sum += ((double)x[i * WIDTH + k] - b.features[j * WIDTH + k]) * ((double)x[i * WIDTH + k] - b.features[j * WIDTH + k]);
             least = fmin(least, sum);
         }
         if (fabs(got[i] - sqrt(least)) > 1e-7 * sqrt(least)) fail_msg("patch %d: %.9g, expected %.9g", i, (double)got[i], sqrt(least));
@@ -84,7 +85,8 @@ static void maps_are_brought_to_size_multiplied_and_blurred(void **state) {
         assert_ok(mffa_scope_check(s, &err));
         read_floats(f, names[w], want);
         for (int i = 0; i < COUNT; i++)
-            if (fabsf(got[i] - want[i]) > 1e-5f * 30) fail_msg("%s: pixel %d is %g, expected %g", names[w], i, (double)got[i], (double)want[i]);
+            if (fabsf(got[i] - want[i]) > 1e-5f * 30)
+                fail_msg("%s: pixel %d is %g, expected %g", names[w], i, (double)got[i], (double)want[i]);
     }
     mffa_safetensors_close(f);
 }

@@ -70,7 +70,10 @@ typedef struct scene {
 } scene;
 
 static scene scene_make(int n, int side, int levels) {
-    scene s = {.n = n, .side = side, .maps = calloc((size_t)n * (size_t)(side * side), sizeof(float)), .masks = calloc((size_t)n, (size_t)(side * side))};
+    scene s = {.n = n,
+               .side = side,
+               .maps = calloc((size_t)n * (size_t)(side * side), sizeof(float)),
+               .masks = calloc((size_t)n, (size_t)(side * side))};
     mffa_rng r;
     mffa_rng_init(&r, 5, 0);
     for (int i = n / 2; i < n; i++)
@@ -96,7 +99,8 @@ static mffa_figures scene_figures(const scene *s, int64_t memory) {
     assert_ok(mffa_metrics_open("/tmp", memory, s->side, &m, &err));
     for (int i = 0; i < s->n; i++) {
         size_t at = (size_t)i * (size_t)(s->side * s->side);
-        assert_ok(mffa_metrics_add(m, i % 3 ? "odd" : "even", i >= s->n / 2, (double)i, s->maps + at, i >= s->n / 2 ? s->masks + at : NULL, &err));
+        assert_ok(mffa_metrics_add(m, i % 3 ? "odd" : "even", i >= s->n / 2, (double)i, s->maps + at, i >= s->n / 2 ? s->masks + at : NULL,
+                                   &err));
     }
     assert_ok(mffa_metrics_finish(m, &f, &err));
     mffa_metrics_close(m);

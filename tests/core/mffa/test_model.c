@@ -61,7 +61,14 @@ static mffa_network *network(int blocks, int batch) {
 }
 
 static mffa_profile profile(void) {
-    return (mffa_profile){.name = "small", .side = SIDE, .grid = GRID, .blocks = 2, .gaussian_channels = 10, .ratio = 0.1, .lambda = 0.01, .sigma = 4,
+    return (mffa_profile){.name = "small",
+                          .side = SIDE,
+                          .grid = GRID,
+                          .blocks = 2,
+                          .gaussian_channels = 10,
+                          .ratio = 0.1,
+                          .lambda = 0.01,
+                          .sigma = 4,
                           .seed = (UINT64_C(1) << 40) + 17};
 }
 
@@ -434,8 +441,9 @@ static void a_pair_that_does_not_fit_is_refused_with_what_would(void **state) {
     assert_ok(mffa_st_writer_finish(w, &err));
     mffa_network_files pair = {MFFA_TEST_GOLDEN "/mffa/tiny_backbone.safetensors", path};
     assert_int_equal(mffa_network_open(&pair, 1, &(mffa_network_options){"cpu", "fp32", 1, 1, false}, &n, &err), MFFA_EINVAL);
-    assert_string_equal(err.msg, "basic resnet 1-1-1 (8 + 16 channels) and a transformer 768 wide do not fit: C1 + C2 must equal the width; for "
-                                 "this backbone: none of timm's CaiTs, for this transformer: ResNet 50, 101, wide 50 or wide 101");
+    assert_string_equal(err.msg,
+                        "basic resnet 1-1-1 (8 + 16 channels) and a transformer 768 wide do not fit: C1 + C2 must equal the width; for "
+                        "this backbone: none of timm's CaiTs, for this transformer: ResNet 50, 101, wide 50 or wide 101");
     unlink(path);
 }
 

@@ -29,7 +29,8 @@ static mffa_dataset *open_dataset(mffa_dataset_use use) {
     return d;
 }
 
-static mffa_code decode(const char *key, mffa_code (*as)(mffa_span, const mffa_limits *, mffa_image *, mffa_err *), mffa_image *out, mffa_err *err) {
+static mffa_code decode(const char *key, mffa_code (*as)(mffa_span, const mffa_limits *, mffa_image *, mffa_err *), mffa_image *out,
+                        mffa_err *err) {
     MFFA_AUTO(mffa_buf_done) mffa_buf b = {0};
     char path[1200];
     snprintf(path, sizeof path, "%s/%s", root, key);
@@ -72,7 +73,8 @@ static void stained_hazelnuts_are_told_from_clean_ones_and_the_stain_is_found(vo
     mffa_metrics *figures = NULL;
     mffa_figures f = {0};
     assert_ok(mffa_profile_named("small", &p, &err));
-    assert_ok(mffa_network_open(&(mffa_network_files){backbone, transformer}, p.blocks, &(mffa_network_options){"cpu", "fp32", 0, 8, false}, &net, &err));
+    assert_ok(mffa_network_open(&(mffa_network_files){backbone, transformer}, p.blocks, &(mffa_network_options){"cpu", "fp32", 0, 8, false},
+                                &net, &err));
     mffa_source source = {.count = (int64_t)mffa_dataset_count(train), .ctx = train, .load = load};
     assert_ok(mffa_model_fit(net, &p, &(mffa_provenance){0}, &source, NULL, &m, &err));
     assert_ok(mffa_metrics_open("/tmp", 64 << 20, SIDE, &figures, &err));

@@ -177,7 +177,8 @@ static void writes_every_output(void **state) {
 }
 
 int main(int argc, char **argv) {
-    const struct CMUnitTest tests[] = {cmocka_unit_test(resnets_compute_what_torchvision_computes), cmocka_unit_test(caits_compute_what_timm_computes)};
+    const struct CMUnitTest tests[] = {cmocka_unit_test(resnets_compute_what_torchvision_computes),
+                                       cmocka_unit_test(caits_compute_what_timm_computes)};
     const struct CMUnitTest writing[] = {cmocka_unit_test(writes_every_output)};
     if (!mkdtemp(folder)) return perror(folder), 1;
     snprintf(weights_path, sizeof weights_path, "%s/weights.safetensors", folder);

@@ -26,7 +26,8 @@ static mffa_safetensors *expected(void) {
 static void assert_same_tensor(const mffa_pth_tensor *t, const mffa_st_tensor *want) {
     assert_non_null(t);
     if (t->dtype != want->dtype || t->rank != want->rank || t->count != want->count)
-        fail_msg("\"%s\": %s, %d dimensions, expected %s, %d", t->name, mffa_dtype_name(t->dtype), t->rank, mffa_dtype_name(want->dtype), want->rank);
+        fail_msg("\"%s\": %s, %d dimensions, expected %s, %d", t->name, mffa_dtype_name(t->dtype), t->rank, mffa_dtype_name(want->dtype),
+                 want->rank);
     for (int i = 0; i < t->rank; i++) assert_int_equal(t->shape[i], want->shape[i]);
     char got[4096];
     assert_true(want->bytes <= sizeof got);

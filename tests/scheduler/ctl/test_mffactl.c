@@ -164,7 +164,8 @@ static void watch_on_a_terminal_rewrites_its_line(void **state) {
     process p = start(true, "watch %s", id);
     claim("fit", N1);
     mffa_test_fcall(&redis, "beat %s 1 " N1 " phase features done 3 total 28", id);
-    for (ssize_t got; n + 1 < sizeof said && !strstr(said, "3 of 28") && (got = read(p.terminal, said + n, sizeof said - 1 - n)) > 0;) n += (size_t)got;
+    for (ssize_t got; n + 1 < sizeof said && !strstr(said, "3 of 28") && (got = read(p.terminal, said + n, sizeof said - 1 - n)) > 0;)
+        n += (size_t)got;
     assert_has(said, "\r\x1b[K");
     assert_has(said, "features  3 of 28");
     assert_null(strstr(strstr(said, "3 of 28"), "\n")); /* the line stays open */
@@ -298,9 +299,10 @@ static void a_file_that_is_not_the_published_one_is_refused(void **state) {
 
 /* Serves a folder on a free port; its URL. */
 static pid_t serve(const char *folder, char url[64]) {
-    static const char script[] = "import functools, http.server as h, sys\n"
-                                 "s = h.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(h.SimpleHTTPRequestHandler, directory=sys.argv[1]))\n"
-                                 "print(s.server_port, flush=True)\ns.serve_forever()\n";
+    static const char script[] =
+        "import functools, http.server as h, sys\n"
+        "s = h.ThreadingHTTPServer(('127.0.0.1', 0), functools.partial(h.SimpleHTTPRequestHandler, directory=sys.argv[1]))\n"
+        "print(s.server_port, flush=True)\ns.serve_forever()\n";
     int out[2], port = 0;
     assert_int_equal(pipe(out), 0);
     pid_t pid = fork();
@@ -335,8 +337,10 @@ static void weights_come_from_a_mirror_and_are_known_again(void **state) {
     assert_has(said, "put it as \"cait_xxs24_224.safetensors\" into ");
     shell("cp '%s/mffa/tiny_backbone.safetensors' %s/cait_xxs24_224.safetensors", MFFA_TEST_GOLDEN, folder);
     assert_has(ctl(1, "weights small %s/w --weights-mirror %s", dir, mirror), "holds no CaiT with timm's names");
-    shell("test ! -e %s/w/SHA256SUMS && cp '%s/mffa/tiny_transformer.safetensors' %s/cait_xxs24_224.safetensors", dir, MFFA_TEST_GOLDEN, folder);
-    assert_has(ctl(0, "weights small %s/w --weights-mirror %s", dir, mirror), "cait_xxs24_224.safetensors: from cait_xxs24_224.safetensors");
+    shell("test ! -e %s/w/SHA256SUMS && cp '%s/mffa/tiny_transformer.safetensors' %s/cait_xxs24_224.safetensors", dir, MFFA_TEST_GOLDEN,
+          folder);
+    assert_has(ctl(0, "weights small %s/w --weights-mirror %s", dir, mirror),
+               "cait_xxs24_224.safetensors: from cait_xxs24_224.safetensors");
     shell("cd %s/w && sha256sum --quiet -c SHA256SUMS && test $(ls | wc -l) = 3", dir);
     assert_has(ctl(0, "weights small %s/w --weights-mirror http://127.0.0.1:1", dir), "is there already");
     shell("rm %s/w/cait_xxs24_224.safetensors && printf x >> %s/cait_xxs24_224.safetensors", dir, folder);

@@ -76,7 +76,8 @@ static void opens_as_a_data_set_with_a_mask_for_every_defect(void **state) {
     int per_kind[MFFA_SAMPLE_DEFECT_COUNT + 1] = {0};
     for (size_t i = 0; i < 12; i++) {
         const mffa_sample *s = mffa_dataset_at(test, i);
-        for (int d = 0; d <= MFFA_SAMPLE_DEFECT_COUNT; d++) per_kind[d] += strcmp(s->type, mffa_sample_defect_name((mffa_sample_defect)d)) == 0;
+        for (int d = 0; d <= MFFA_SAMPLE_DEFECT_COUNT; d++)
+            per_kind[d] += strcmp(s->type, mffa_sample_defect_name((mffa_sample_defect)d)) == 0;
         assert_int_equal(s->label, strcmp(s->type, "good") != 0);
         assert_int_equal(s->mask_key != NULL, s->label);
     }
@@ -172,7 +173,8 @@ static void assert_distribution(const mffa_st_tensor *t, double deviation, doubl
     }
     if (deviation == 0) return;
     assert_true(fabs(sum / n) < 5 * deviation / sqrt(n));
-    if (fabs(sqrt(squares / n) / deviation - 1) > 5 / sqrt(2 * n)) fail_msg("%s: deviation %g, expected %g", t->name, sqrt(squares / n), deviation);
+    if (fabs(sqrt(squares / n) / deviation - 1) > 5 / sqrt(2 * n))
+        fail_msg("%s: deviation %g, expected %g", t->name, sqrt(squares / n), deviation);
 }
 
 static void weights_have_the_names_shapes_and_spread_of_torchvision_and_timm(void **state) {
@@ -192,7 +194,8 @@ static void weights_have_the_names_shapes_and_spread_of_torchvision_and_timm(voi
         const mffa_st_tensor *t = mffa_safetensors_find(strcmp(file, "backbone") == 0 ? backbone : transformer, name);
         if (!t) fail_msg("%s is missing", name);
         char got[64] = "";
-        for (int i = 0; i < t->rank; i++) snprintf(got + strlen(got), sizeof got - strlen(got), "%s%lld", i ? "x" : "", (long long)t->shape[i]);
+        for (int i = 0; i < t->rank; i++)
+            snprintf(got + strlen(got), sizeof got - strlen(got), "%s%lld", i ? "x" : "", (long long)t->shape[i]);
         assert_string_equal(got, shape);
         assert_distribution(t, deviation, constant);
         lines++;
