@@ -7,7 +7,7 @@
 -- While a library is loaded Redis offers it none of Lua's own functions (no pairs, no string): outside of functions there is only
 -- plain language here. Time is Redis' TIME alone. States change in jobs.lua alone.
 
-local VERSION = 1       -- of this library; a loader replaces older ones only
+local VERSION = 2       -- of this library; a loader replaces older ones only, so code that differs from the last release's says another
 local OLDEST_CLIENT = 1 -- the oldest client (its own VERSION) that still speaks our argument order
 
 local DEFAULTS = { -- of the settings that mffa_configure stores in cfg
