@@ -20,7 +20,8 @@ cleanup() {
   local rc=$?
   trap - EXIT
   for name in "${names[@]}"; do
-    if [ $rc != 0 ]; then podman logs "$name" 2>&1 | tail -n 15 || :; fi
+    podman container exists "$name" 2>/dev/null || continue
+    [ $rc = 0 ] || podman logs "$name" 2>&1 | tail -n 15
     podman rm -f -t 1 "$name" >/dev/null 2>&1 || :
   done
   [ -z "$redis" ] || { kill "$redis"; wait "$redis" || :; } 2>/dev/null
