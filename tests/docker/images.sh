@@ -53,6 +53,8 @@ for target in "${targets[@]}"; do
   expect "$target: the program is started without a shell" test "${entry#\[\"/usr/local/bin/}" != "$entry"
   expect "$target: every library is there, no compiler is" podman run --rm --user 0 --entrypoint sh "$(image "$target")" -c \
     '! command -v gcc && ! command -v pip && for p in /usr/local/bin/*; do ! ldd "$p" | grep "not found" || exit 1; done'
+  program=${entry##*/} version=$(inspect "$target" '{{index .Labels "org.opencontainers.image.version"}}')
+  expect "$target: it says the label's version" [ "$(quietly podman run --rm "$(image "$target")" --version)" = "${program%\"]} $version" ]
   expect "$target: no secret in its history and variables" bash -c \
     "! podman history --no-trunc '$(image "$target")' | grep -iE 'password=|secret=|token=' && ! podman image inspect '$(image "$target")' \
      --format '{{.Config.Env}}' | grep -iE 'password|secret|token|AWS_'"
@@ -85,12 +87,16 @@ if [[ " ${targets[*]} " == *" worker-cuda "* ]]; then
   missing=$(wanting)
   expect "worker-cuda: of all libraries' libraries only the driver's is wanting: $missing" [ "$missing" = 'libcuda.so.1 ' ]
   redis_start
-  quietly podman run -d --name "${names[0]}" "${strict[@]}" -e MFFA_LISTEN=":$(free_port)" -e MFFA_DEVICE=cuda:0 "$(image worker-cuda)" >/dev/null
-  says_why() { for _ in {1..60}; do podman logs "${names[0]}" 2>&1 | grep -q 'finds 0 GPUs (no CUDA driver' && return; sleep 1; done; return 1; }
-  expect "worker-cuda: without a GPU it says so" says_why
-  podman logs "${names[0]}" 2>&1 | grep -m 1 'finds 0 GPUs'
+  no_gpu() {
+    ! quietly timeout 120 podman run --rm "${strict[@]}" -e MFFA_LISTEN=":$(free_port)" -e MFFA_DEVICE=cuda:0 "$(image worker-cuda)" >"$tmp/no-gpu" 2>&1 &&
+      grep -q 'finds 0 GPUs (CUDA 13 needs a GPU of Turing or newer and driver 580 or newer)' "$tmp/no-gpu"
+  }
+  expect "worker-cuda: without a GPU it says what is needed, and ends with an error" no_gpu
+  grep -m 1 'finds 0 GPUs' "$tmp/no-gpu"
   quietly podman run -d --name "${names[1]}" "${strict[@]}" -e MFFA_LISTEN=":$(free_port)" "$(image worker-cuda)" >/dev/null
   expect "worker-cuda: device auto takes the CPU, healthy" healthy "${names[1]}"
+  unhealthy() { ! podman run --rm "${strict[@]}" -e MFFA_LISTEN=":$(free_port)" "$(image worker-cuda)" --health; }
+  expect "worker-cuda: --health where none listens is an error" unhealthy
 fi
 [[ " ${targets[*]} " == *" worker-cpu "* && " ${targets[*]} " == *" tools "* ]] || exit 0
 
