@@ -94,6 +94,7 @@ static mffa_code start_child(supervisor *s, mffa_err *err) {
     return mffa_fail(err, MFFA_EIO, "the executor %s before it was ready", how);
 }
 
+/* One that ended is started again, for as long as it takes. */
 static bool executor_ready(supervisor *s) {
     mffa_err err = {0};
     char how[128];
@@ -143,12 +144,13 @@ int mffa_supervisor_run(const mffa_config *config, char *const args[]) {
     int64_t jobs = 0;
     mffa_code rc = mffa_stop_open(&err);
     if (!rc) rc = open_supervisor(&s, &err);
-    if (rc) {
+    if (!rc) rc = start_child(&s, &err); /* a device that is not here ends the worker: a pod or a one-job worker would wait for ever */
+    if (rc && !mffa_stop_asked()) {
         mffa_log(MFFA_ERROR, "worker.failed", mffa_str("error", err.msg));
         return 1;
     }
-    mffa_log(MFFA_INFO, "worker.started", mffa_str("worker", s.id), mffa_str("pool", config->pool), mffa_str("kinds", config->kinds));
-    while (!mffa_stop_asked() && work_once(&s, &jobs) && (config->once == 0 || jobs < config->once)) continue;
+    if (!rc) mffa_log(MFFA_INFO, "worker.started", mffa_str("worker", s.id), mffa_str("pool", config->pool), mffa_str("kinds", config->kinds));
+    while (!rc && !mffa_stop_asked() && work_once(&s, &jobs) && (config->once == 0 || jobs < config->once)) continue;
     mffa_log(MFFA_INFO, "worker.stopped", mffa_str("worker", s.id), mffa_int("jobs", jobs));
     return 0;
 }

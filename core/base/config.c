@@ -199,6 +199,10 @@ static void print_help(mffa_program who, const char *usage) {
     fputs(mffa_buf_text(&text), stdout);
 }
 
+static void print_version(mffa_program who) {
+    printf("%s %s\n", who == MFFA_WORKER ? "mffa-worker" : who == MFFA_SCHEDULER ? "mffa-scheduler" : "mffactl", MFFA_VERSION);
+}
+
 typedef struct flag {
     char name[64];
     const char *value;
@@ -242,8 +246,10 @@ mffa_code mffa_config_load(mffa_config *c, mffa_program who, const char *usage, 
     *c = (mffa_config){0};
     *left = 0;
     /* Help comes first: who needs it may be the one whose settings are wrong. */
-    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++) {
         if (strcmp(argv[i], "--help") == 0 || strcmp(argv[i], "-h") == 0) print_help(who, usage), exit(0);
+        if (strcmp(argv[i], "--version") == 0) print_version(who), exit(0);
+    }
     const char *file = NULL;
     mffa_code rc = find_config_file(argc, argv, &file, err);
     if (!rc) rc = mffa_config_load_from(c, who, file, err);

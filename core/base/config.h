@@ -58,8 +58,8 @@ typedef struct mffa_config {
 
 /* Fill c from defaults, file, environment and argv. Arguments that are not flags are moved to the front of argv[1..] and counted in
  * *left (a program that takes none refuses them itself); after a lone "--" everything is one. --help and -h print `usage` and the
- * program's settings to stdout and exit 0, whatever else is wrong. A value that itself starts with "--" needs the form --name=value.
- * Fails with MFFA_EINVAL; c can be passed to mffa_config_done in any case. */
+ * program's settings to stdout, --version prints its name and version; both exit 0, whatever else is wrong. A value that itself starts with
+ * "--" needs the form --name=value. Fails with MFFA_EINVAL; c can be passed to mffa_config_done in any case. */
 MFFA_MUST_USE mffa_code mffa_config_load(mffa_config *c, mffa_program who, const char *usage, int argc, char **argv, int *left, mffa_err *err);
 /* Defaults and environment only (tests, and programs with their own command line such as mffactl). */
 MFFA_MUST_USE mffa_code mffa_config_load_env(mffa_config *c, mffa_program who, mffa_err *err);

@@ -193,6 +193,11 @@ std::optional<at::Tensor> lowered(const mffa_scope *s, const mffa_tensor *t) {
 
 at::Tensor widened(const at::Tensor &x) { return at::isReducedFloatingType(x.scalar_type()) ? x.to(at::kFloat) : x; }
 
+#ifdef MFFA_CUDA
+constexpr const char *gpu_needs = " (CUDA 13 needs a GPU of Turing or newer and driver 580 or newer)";
+#else
+constexpr const char *gpu_needs = " (it is built without CUDA)";
+#endif
 int gpu_count() { return at::hasCUDA() ? static_cast<int>(at::detail::getCUDAHooks().deviceCount()) : 0; }
 
 mffa_code pick_device(const char *name, at::Device &out, mffa_err *err) {
@@ -203,7 +208,7 @@ mffa_code pick_device(const char *name, at::Device &out, mffa_err *err) {
     if (n < 0 || n > 127 || *end) return mffa_fail(err, MFFA_EINVAL, "device \"%s\" is unknown: give auto, cpu or cuda:N", name);
     if (n >= gpu_count())
         return mffa_fail(err, MFFA_EINVAL, "device \"%s\" is not here: this program finds %d GPUs%s; give auto or cpu", name, gpu_count(),
-                         at::hasCUDA() ? "" : " (no CUDA driver, or built without CUDA)");
+                         at::hasCUDA() ? "" : gpu_needs);
     return out = at::Device(at::kCUDA, static_cast<c10::DeviceIndex>(n)), MFFA_OK;
 }
 

@@ -12,7 +12,7 @@ local register_function = redis.register_function
 local function globals() return redis, string, table, math, error, ipairs, pairs, pcall, tonumber, tostring, type, unpack end
 local redis, string, table, math, error, ipairs, pairs, pcall, tonumber, tostring, type, unpack
 
-local VERSION = 1       -- of this library; a loader replaces older ones only
+local VERSION = 2       -- of this library; a loader replaces older ones only, so code that differs from the last release's says another
 local OLDEST_CLIENT = 1 -- the oldest client (its own VERSION) that still speaks our argument order
 
 local DEFAULTS = { -- of the settings that mffa_configure stores in cfg

@@ -134,7 +134,7 @@ class Node:
     def __init__(self, conf, name, folder, programs):
         self.api, self.name, self.folder, self.programs, self.pods = Api(conf), name, os.path.abspath(folder), programs, {}
         self.beat_at = 0
-        self.api.call("POST", "/api/v1/nodes", {"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux"}}})
+        self.api.call("POST", "/api/v1/nodes", {"metadata": {"name": name, "labels": {"kubernetes.io/hostname": name, "kubernetes.io/os": "linux", "kubernetes.io/arch": "amd64"}}})
 
     def note(self, text):
         with open(os.path.join(self.folder, "node.log"), "a") as f:

@@ -48,7 +48,7 @@ engine_import_base() { # as the official slim image: no documents, an apt that l
   read -r main security <<<"$(engine_archive)"
   rm -rf "$root"
   [ -e /usr/share/debootstrap/scripts/trixie ] || ln -s sid /usr/share/debootstrap/scripts/trixie
-  debootstrap --variant=minbase trixie "$root" "$main" >"$dir/debootstrap.log" 2>&1 || return 1
+  debootstrap --variant=minbase trixie "$root" "$main" >"$dir/debootstrap.log" 2>&1 || { tail -n 1 "$dir/debootstrap.log"; return 1; }
   printf 'path-exclude /usr/share/%s/*\n' doc man info locale lintian groff linda >"$root/etc/dpkg/dpkg.cfg.d/docker"
   echo 'path-include /usr/share/doc/*/copyright' >>"$root/etc/dpkg/dpkg.cfg.d/docker"
   printf 'DPkg::Post-Invoke { "rm -f /var/cache/apt/archives/*.deb /var/cache/apt/*.bin || true"; };\nAcquire::Languages "none";\n' \
@@ -59,7 +59,7 @@ engine_import_base() { # as the official slim image: no documents, an apt that l
   find "$root/usr/share/doc" -type f ! -name copyright -delete
   rm -rf "$root"/var/cache/apt/*.bin "$root"/var/cache/apt/archives/*.deb "$root"/var/lib/apt/lists/* "$root"/var/log/*.log \
     "$root"/usr/share/{man,info,locale,lintian}/*
-  tar -C "$root" -c . | podman import -q -c 'CMD ["bash"]' - "$base_image" >/dev/null
+  tar -C "$root" -c . | podman import -q -c 'CMD ["bash"]' - "$base_image" >/dev/null || return 1
   rm -rf "$root"
 }
 
@@ -76,14 +76,22 @@ engine_setup() {
   buildah inspect --type image "$base_image" >/dev/null 2>&1 || engine_import_base "$dir"
 }
 
+# The first error that a log tells (those after it only pass it on), else its last line.
+engine_reason() {
+  awk '/systemd connection/ { next } tolower($0) ~ /error/ { print; found = 1; exit } { last = $0 } END { if (!found) print last }' "$1"
+}
+
 # Why images cannot be built here, in words; nothing where they can.
 engine_wanting() {
   local dir=$1 need=6 free
-  engine_setup "$dir" >"$dir/setup.log" 2>&1 || { echo "buildah, podman or a base image could not be had: $(tail -n 1 "$dir/setup.log")"; return; }
+  awk '$5 == "/" { found = 1 } END { exit !found }' /proc/self/mountinfo ||
+    { echo "this is a chroot whose root is no mount point: no container can be given a root of its own in it"; return; }
+  engine_setup "$dir" >"$dir/setup.log" 2>&1 ||
+    { echo "buildah, podman or a base image could not be had: $(engine_reason "$dir/setup.log")"; return; }
   printf 'FROM %s\nRUN true\n' "$base_image" | buildah bud --isolation chroot --pull-never -f - "$dir/ca" >"$dir/setup.log" 2>&1 ||
-    { echo "buildah cannot run a step: $(tail -n 1 "$dir/setup.log")"; return; }
+    { echo "buildah cannot run a step: $(engine_reason "$dir/setup.log")"; return; }
   podman run --rm --network host --read-only --cap-drop all --pids-limit 256 --memory 64m "$base_image" true >"$dir/setup.log" 2>&1 ||
-    { echo "podman cannot run a container: $(grep -v 'systemd connection' "$dir/setup.log" | tail -n 1)"; return; }
+    { echo "podman cannot run a container: $(engine_reason "$dir/setup.log")"; return; }
   [ "$STORAGE_DRIVER" = overlay ] || need=25
   free=$(($(df --output=avail -k "$dir" | tail -n 1) / 1000000))
   [ "$free" -ge $need ] || echo "$dir has $free GB free, $need are needed"

@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # The rendered chart played for real: scheduler, worker and the pod of helm test as podman 5 runs their manifests, a worker pod that is
-# deleted in the middle of a fine-tune, which goes on from its checkpoint in the next one. play.sh DIR   (after images.sh with the same DIR)
+# deleted in the middle of a fine-tune, which goes on from its checkpoint in the next one, and of a fit, which runs again there.
+#   play.sh DIR       after images.sh with the same DIR
 # Changed in the manifests: probes are left out (podman runs an HTTP probe with curl inside the container, and the images have none), and
 # the password file may be read by all (podman knows no fsGroup).
 set -euo pipefail
@@ -80,17 +81,28 @@ podman kube play --quiet --network host worker.yaml >/dev/null
 say "scheduler and worker play"
 tools sample /data/sample train 8 good 2 defects 2 side 64 >/dev/null
 sample=file:///data/sample
+worker_log() { podman logs "$(podman ps -aq --filter name=mffa-worker-default-pod-worker)" 2>&1; }
+said() { worker_log | grep -q "\"event\":\"$1\",.*\"job\":\"$2\",\"run\":$3"; } # EVENT JOB RUN
+eventually() { for _ in $(seq 240); do ! "$@" || return 0; sleep 0.5; done; fail "never came: $*"; }
+worker_is_replaced() { # in the middle of JOB, whose second run is then done by the next pod
+  local began=$(date +%s)
+  podman kube down worker.yaml >/dev/null
+  say "ok   the worker's pod was deleted in the middle of $1, in $(($(date +%s) - began)) s"
+  podman kube play --quiet --network host worker.yaml >/dev/null
+  tools watch "$1" >watched || fail "$1 did not end well"
+  said job.done "$1" 2 || fail "$1 did not end in its second run"
+}
 id=$(tools submit finetune dataset $sample/dataset weights $sample/weights output file:///data/out epochs 12 side 64)
-for _ in $(seq 240); do [ ! -d "data/out/finetune-$id/checkpoint" ] || break; sleep 0.5; done
-[ -d "data/out/finetune-$id/checkpoint" ] || fail "no checkpoint came"
-began=$(date +%s)
-podman kube down worker.yaml >/dev/null
-say "ok   the worker's pod was deleted in the middle of $id, in $(($(date +%s) - began)) s"
-podman kube play --quiet --network host worker.yaml >/dev/null
-tools watch "$id" >watched || fail "the fine-tune did not end well"
-log=$(podman logs "$(podman ps -aq --filter name=mffa-worker-default-pod-worker)" 2>&1)
-grep -q "\"event\":\"job.done\",.*\"job\":\"$id\",\"run\":2" <<<"$log" || { echo "$log"; fail "it did not end in its second run"; }
-say "ok   it went on in the next one: run 2 is done"
+eventually [ -d "data/out/finetune-$id/checkpoint" ]
+worker_is_replaced "$id"
+epoch=$(grep -oE '"resumed_epoch": *[0-9]+' data/out/finetune-"$id"/run-2-*/summary.json | grep -oE '[0-9]+$')
+[ "$epoch" -gt 0 ] || fail "the fine-tune began again"
+say "ok   the fine-tune went on in the next one, from its checkpoint behind epoch $epoch"
+tools sample /data/more train 48 good 1 defects 1 side 64 >/dev/null
+id=$(tools submit fit dataset file:///data/more/dataset weights $sample/weights output file:///data/out)
+eventually said job.started "$id" 1
+worker_is_replaced "$id"
+say "ok   the fit ran again in the next one"
 podman kube play --quiet --network host test.yaml >/dev/null
 name=plant-mffa-test-sample
 code=$(podman wait "$name")

@@ -68,6 +68,7 @@ refused "value must be one of 'finetune', 'fit'" "${good[@]}" --set workerDefaul
 refused "missing property 'name'" "${good[@]}" --set workers[0].replicas=1
 refused "does not match pattern '^(https?://.+)?\$'" "${good[@]}" --set s3.endpoint=s3.example.com
 refused "does not match pattern '^MFFA_[A-Z0-9_]+\$'" "${good[@]}" --set scheduler.settings.leaseMs=5
+refused "does not match pattern '^([^/].*[^/])?\$'" "${good[@]}" --set global.imageRegistry=registry.example.com/
 refused 'name the claim of cache.type existingClaim' "${good[@]}" --set workerDefaults.cache.type=existingClaim
 [ $failed = 0 ] && echo "the chart is as it should be"
 exit $failed

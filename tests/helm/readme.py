@@ -11,7 +11,7 @@ alerts, spot nodes and security. No image is published: build them with `docker/
 helm install mffa helm/mffa --namespace mffa --create-namespace \\
   --set redis.url=redis://redis.example.com:6379 --set redis.existingSecret=mffa-redis \\
   --set s3.existingSecret=mffa-s3 --set s3.region=eu-central-1 \\
-  --set scheduler.image.repository=REGISTRY/mffa-scheduler --set workerDefaults.image.repository=REGISTRY/mffa-worker-cpu
+  --set global.imageRegistry=REGISTRY
 ```
 
 A pool is an entry of `workers`: its `name`, and any field of `workerDefaults` that differs. Of `image`, `gpu`, `cache`, `autoscaling` and
@@ -20,7 +20,6 @@ A pool is an entry of `workers`: its `name`, and any field of `workerDefaults` t
 ```yaml
 workers:
   - name: gpu
-    image: {repository: REGISTRY/mffa-worker-cuda}
     kinds: [finetune, fit]
     gpu: {count: 1}
     nodeSelector: {node.kubernetes.io/lifecycle: spot}
@@ -45,12 +44,16 @@ def rows(text):
         if found:
             comment = found.group(2)
             continue
+        more = re.match(r"^ *# (.*)$", line)
+        if more and comment:
+            comment += " " + more.group(1)
+            continue
         found = re.match(r"^( *)([A-Za-z][A-Za-z0-9]*):(?: (.*))?$", line)
         if not found:
             continue
         depth, name, value = len(found.group(1)) // 2, found.group(2), found.group(3)
         path = path[:depth] + [name]
-        if value is None and name != "workers" and name != "resources" and re.match(r"^ {%d}" % (2 * depth + 2), lines[i + 1]):
+        if value is None and name not in ("workers", "resources", "podSecurityContext") and re.match(r"^ {%d}" % (2 * depth + 2), lines[i + 1]):
             continue  # a group: its members are told one by one
         if value is None:
             members = []
@@ -67,7 +70,7 @@ def main():
     text = open(sys.argv[1] + "/values.yaml").read()
     out = HEAD
     for name, value, comment in rows(text):
-        if re.match(r"^(workers\.|.*\.resources\.).*", name):
+        if re.match(r"^(workers|.*resources|podSecurityContext)\.", name):
             continue
         out += "| `%s` | `%s` | %s |\n" % (name, value.replace("|", "\\|"), comment.replace("|", "\\|").replace("<", "\\<").replace(">", "\\>"))
     sys.stdout.write(out)

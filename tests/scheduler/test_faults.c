@@ -222,7 +222,7 @@ static void a_redis_that_forgot_everything_fences_old_runs_and_gives_out_no_old_
 
 /* Our library, as if it had this version and took programs from this one on. */
 static void load_version(int version, int oldest) {
-    static const char first[] = "local VERSION = 1 ", second[] = "local OLDEST_CLIENT = 1 ";
+    static const char first[] = "local VERSION = 2 ", second[] = "local OLDEST_CLIENT = 1 ";
     MFFA_AUTO(mffa_free_p) char *text = strdup(mffa_functions_source);
     MFFA_AUTO(mffa_reply_close_p) mffa_reply *reply = NULL;
     mffa_err err = {0};
@@ -238,11 +238,11 @@ static void an_older_library_is_replaced_by_the_first_claim_and_its_jobs_stay(vo
     mffa_err err = {0};
     mffa_lease l = {0};
     char id[64];
-    load_version(0, 0);
+    load_version(1, 1);
     assert_ok(submit(redis.queue, "a", id, &err));
     assert_ok(claim(redis.queue, "w1", &l, &err));
     assert_string_equal(l.job, id);
-    assert_string_equal(mffa_test_fcall(&redis, "version"), "1");
+    assert_string_equal(mffa_test_fcall(&redis, "version"), "2");
     assert_ok(say(redis.queue, &l, FINISH, &err));
     mffa_lease_done(&l);
 }
@@ -251,10 +251,10 @@ static void a_newer_library_that_takes_older_programs_serves_them(void **state) 
     (void)state;
     mffa_err err = {0};
     char id[64];
-    load_version(2, 1);
+    load_version(3, 1);
     assert_ok(live(redis.queue, "a", FINISH, id, &err));
-    assert_string_equal(mffa_test_fcall(&redis, "version"), "2");
-    load_version(1, 1);
+    assert_string_equal(mffa_test_fcall(&redis, "version"), "3");
+    load_version(2, 1);
 }
 
 static void a_newer_library_that_does_not_take_older_programs_says_so_and_stays(void **state) {
@@ -262,13 +262,13 @@ static void a_newer_library_that_does_not_take_older_programs_says_so_and_stays(
     mffa_err err = {0};
     mffa_lease l = {0};
     char id[64];
-    load_version(2, 2);
+    load_version(3, 3);
     assert_ok(submit(redis.queue, "a", id, &err));
     assert_int_equal(claim(redis.queue, "w1", &l, &err), MFFA_EUNSUPPORTED);
-    assert_string_equal(err.msg, "OLDLIB this program speaks library version 1, Redis holds 2: update the program");
-    assert_string_equal(mffa_test_fcall(&redis, "version"), "2");
+    assert_string_equal(err.msg, "OLDLIB this program speaks library version 2, Redis holds 3: update the program");
+    assert_string_equal(mffa_test_fcall(&redis, "version"), "3");
     assert_string_equal(mffa_test_field(&redis, id, "state"), "queued");
-    load_version(1, 1);
+    load_version(2, 1);
 }
 
 int main(void) {

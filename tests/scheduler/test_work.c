@@ -88,8 +88,8 @@ static void wrong_claims_are_refused(void **state) {
                       "claim w1 " N1 " kinds pipeline");
     mffa_test_refused(&redis, "BADFIELD \"gpu\" is not an option here: options are device fresh host kinds lib pool version",
                       "claim w1 " N1 " gpu 1");
-    mffa_test_refused(&redis, "OLDLIB Redis holds library version 1, this program needs 2: start a scheduler of its version",
-                      "claim w1 " N1 " lib 2");
+    mffa_test_refused(&redis, "OLDLIB Redis holds library version 2, this program needs 9: start a scheduler of its version",
+                      "claim w1 " N1 " lib 9");
 }
 
 static void a_beat_stores_progress_and_renews_the_lease(void **state) {

@@ -103,17 +103,15 @@ static void losing_the_executor_and_redis_shows(void **state) {
     wait_for(worker_says("mffa_redis_up") == 1);
 }
 
-static void a_worker_whose_gpu_is_not_here_takes_no_job(void **state) {
+static void a_worker_whose_gpu_is_not_here_says_so_and_ends(void **state) {
     (void)state;
     char log[160], work[160];
     snprintf(log, sizeof log, "%s/no-gpu.log", w.dir), snprintf(work, sizeof work, "%s/work", w.dir);
     pid_t lost = world_spawn(&w, "no-gpu.log", (char *[]){(char[]){MFFA_TEST_WORKER}, "--redis-url", w.redis.url, "--work-dir", work,
                                                          "--device", "cuda:100", NULL});
-    wait_for(access(log, R_OK) == 0);
-    wait_for(lines_with(log, "executor.failed", "\"cuda:100\\\" is not here: this program finds") > 0);
-    wait_for(mffa_test_http(mffa_test_http_port(log), "GET", "/readyz", &page) == 503);
-    assert_int_equal(lines_with(log, "job.started", ""), 0);
-    assert_int_equal(world_stop(lost), 0);
+    assert_int_equal(world_wait_exit(lost), 1);
+    assert_true(lines_with(log, "executor.failed", "\"cuda:100\\\" is not here: this program finds") == 1);
+    assert_true(lines_with(log, "worker.failed", "before it was ready") == 1);
 }
 
 /* What alerts and dashboards may name is what a real run shows. */
@@ -162,7 +160,7 @@ int main(void) {
         cmocka_unit_test(a_job_is_counted_where_it_ran),
         cmocka_unit_test(a_jobs_trace_stands_in_its_log_lines_and_in_the_manifest),
         cmocka_unit_test(losing_the_executor_and_redis_shows),
-        cmocka_unit_test(a_worker_whose_gpu_is_not_here_takes_no_job),
+        cmocka_unit_test(a_worker_whose_gpu_is_not_here_says_so_and_ends),
         cmocka_unit_test(every_metric_of_the_table_is_served),
     };
     return cmocka_run_group_tests_name("metrics", tests, start, stop);

@@ -19,16 +19,25 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- end }}
 {{- end }}
 
+{{- /* Annotations of an object: "root", "own" (may be left out); nothing where there are none */}}
+{{- define "mffa.annotations" -}}
+{{- with merge (deepCopy (.own | default dict)) .root.Values.commonAnnotations -}}
+annotations: {{- toYaml . | nindent 2 }}
+{{- end }}
+{{- end }}
+
 {{- define "mffa.serviceAccount" -}}
 {{- .Values.serviceAccount.name | default (ternary (include "mffa.name" .) "default" .Values.serviceAccount.create) }}
 {{- end }}
 
 {{- /* "root", "image", "target" (of docker/Dockerfile), "what" (the value's path) */}}
 {{- define "mffa.image" -}}
-{{- if not .image.repository }}
-{{- fail (printf "\n\n%s.repository is not set, and no image is published: build one and push it to a registry of yours\n\n  docker build -f docker/Dockerfile --target %s -t REGISTRY/mffa-%s:%s .\n  docker push REGISTRY/mffa-%s:%s\n\nthen give --set %s.repository=REGISTRY/mffa-%s\n" .what .target .target .root.Chart.AppVersion .target .root.Chart.AppVersion .what .target) }}
+{{- $registry := .root.Values.global.imageRegistry }}
+{{- $repository := .image.repository | default (ternary (printf "%s/mffa-%s" $registry .target) "" (ne $registry "")) }}
+{{- if not $repository }}
+{{- fail (printf "\n\n%s.repository is not set, and no image is published: build one and push it to a registry of yours\n\n  docker build -f docker/Dockerfile --target %s -t REGISTRY/mffa-%s:%s .\n  docker push REGISTRY/mffa-%s:%s\n\nthen give --set global.imageRegistry=REGISTRY, or --set %s.repository=REGISTRY/mffa-%s\n" .what .target .target .root.Chart.AppVersion .target .root.Chart.AppVersion .what .target) }}
 {{- end }}
-{{- if .image.digest }}{{ .image.repository }}@{{ .image.digest }}{{ else }}{{ .image.repository }}:{{ .image.tag | default .root.Chart.AppVersion }}{{ end }}
+{{- if .image.digest }}{{ $repository }}@{{ .image.digest }}{{ else }}{{ $repository }}:{{ .image.tag | default .root.Chart.AppVersion }}{{ end }}
 {{- end }}
 
 {{- define "mffa.redisUrl" -}}
@@ -48,13 +57,9 @@ helm.sh/chart: {{ printf "%s-%s" .Chart.Name .Chart.Version }}
 {{- join "," $hosts }}
 {{- end }}
 
-{{- define "mffa.podSecurity" -}}
-runAsNonRoot: true
-runAsUser: 10001
-runAsGroup: 10001
-fsGroup: 10001
-fsGroupChangePolicy: OnRootMismatch
-seccompProfile: {type: RuntimeDefault}
+{{- /* What a person gives is stronger; the images are for x86-64 alone */}}
+{{- define "mffa.nodeSelector" -}}
+{{- toYaml (merge (deepCopy .) (dict "kubernetes.io/arch" "amd64")) }}
 {{- end }}
 
 {{- define "mffa.security" -}}

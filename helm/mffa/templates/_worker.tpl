@@ -17,7 +17,10 @@ spec:
   enableServiceLinks: false
   restartPolicy: {{ $restart }}
   terminationGracePeriodSeconds: {{ add .stopSeconds 15 }}
-  securityContext: {{- include "mffa.podSecurity" $root | nindent 4 }}
+  securityContext: {{- toYaml $root.Values.podSecurityContext | nindent 4 }}
+  {{- with $root.Values.hostAliases }}
+  hostAliases: {{- toYaml . | nindent 4 }}
+  {{- end }}
   {{- with $root.Values.imagePullSecrets }}
   imagePullSecrets: {{- toYaml . | nindent 4 }}
   {{- end }}
@@ -27,9 +30,7 @@ spec:
   {{- with .priorityClassName }}
   priorityClassName: {{ . }}
   {{- end }}
-  {{- with .nodeSelector }}
-  nodeSelector: {{- toYaml . | nindent 4 }}
-  {{- end }}
+  nodeSelector: {{- include "mffa.nodeSelector" .nodeSelector | nindent 4 }}
   {{- with .tolerations }}
   tolerations: {{- toYaml . | nindent 4 }}
   {{- end }}
@@ -38,6 +39,9 @@ spec:
   {{- end }}
   {{- with .topologySpreadConstraints }}
   topologySpreadConstraints: {{- toYaml . | nindent 4 }}
+  {{- end }}
+  {{- with .initContainers }}
+  initContainers: {{- toYaml . | nindent 2 }}
   {{- end }}
   containers:
   - name: worker

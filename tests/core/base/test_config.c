@@ -198,6 +198,13 @@ static void help_prints_the_programs_settings_and_ends_well(void **state) {
     assert_null(strstr(out, "--batch"));
 }
 
+static void version_prints_name_and_version_and_ends_well(void **state) {
+    (void)state;
+    char out[64];
+    run_help("--version", out, sizeof out);
+    assert_string_equal(out, "mffa-scheduler " MFFA_VERSION "\n");
+}
+
 static void the_table_has_a_row_for_every_setting(void **state) {
     (void)state;
     MFFA_AUTO(mffa_buf_done) mffa_buf table = {0};
@@ -225,6 +232,7 @@ int main(void) {
         cmocka_unit_test(a_file_may_have_comments_blanks_and_any_line_ends),
         cmocka_unit_test(a_bad_file_is_named_with_the_line_and_without_its_secrets),
         cmocka_unit_test(help_prints_the_programs_settings_and_ends_well),
+        cmocka_unit_test(version_prints_name_and_version_and_ends_well),
         cmocka_unit_test(the_table_has_a_row_for_every_setting),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
