@@ -3,15 +3,21 @@
 #include <string.h>
 #include <strings.h>
 
-static const struct { const char *name, *header; bool is_crc; mffa_crc crc; } kinds[MFFA_SUM_COUNT] = {
-    [MFFA_SUM_NONE] = {"none", "", false, 0},
-    [MFFA_SUM_CRC64NVME] = {"crc64nvme", "x-amz-checksum-crc64nvme", true, MFFA_CRC64NVME},
-    [MFFA_SUM_CRC32C] = {"crc32c", "x-amz-checksum-crc32c", true, MFFA_CRC32C},
-    [MFFA_SUM_CRC32] = {"crc32", "x-amz-checksum-crc32", true, MFFA_CRC32},
-    [MFFA_SUM_SHA256] = {"sha256", "x-amz-checksum-sha256", false, 0},
+static const struct { const char *name, *algorithm, *header; bool is_crc; mffa_crc crc; } kinds[MFFA_SUM_COUNT] = {
+    [MFFA_SUM_NONE] = {"none", "", "", false, 0},
+    [MFFA_SUM_CRC64NVME] = {"crc64nvme", "CRC64NVME", "x-amz-checksum-crc64nvme", true, MFFA_CRC64NVME},
+    [MFFA_SUM_CRC32C] = {"crc32c", "CRC32C", "x-amz-checksum-crc32c", true, MFFA_CRC32C},
+    [MFFA_SUM_CRC32] = {"crc32", "CRC32", "x-amz-checksum-crc32", true, MFFA_CRC32},
+    [MFFA_SUM_SHA256] = {"sha256", "SHA256", "x-amz-checksum-sha256", false, 0},
 };
 
 const char *mffa_sum_name(mffa_sum s) { return kinds[s].name; }
+const char *mffa_sum_algorithm(mffa_sum s) { return kinds[s].algorithm; }
+
+bool mffa_sum_is_crc(mffa_sum s, mffa_crc *kind) {
+    if (kinds[s].is_crc) *kind = kinds[s].crc;
+    return kinds[s].is_crc;
+}
 
 void mffa_crc_text(mffa_crc kind, uint64_t value, char out[MFFA_CRC_TEXT]) {
     unsigned char bytes[8];
@@ -54,11 +60,6 @@ bool mffa_checksum_matches(mffa_checksum *c) {
     if (!c->sha256) return true;
     mffa_sha256_hex(c->sha256, hex);
     return mffa_sha256_base64(hex, got, NULL) == MFFA_OK && strcmp(got, c->want) == 0;
-}
-
-bool mffa_checksum_is_crc(const mffa_checksum *c, mffa_crc *kind) {
-    if (kinds[c->kind].is_crc) *kind = kinds[c->kind].crc;
-    return kinds[c->kind].is_crc;
 }
 
 bool mffa_checksum_is(const mffa_checksum *c, uint64_t crc) {

@@ -8,7 +8,10 @@
 #include "storage/http.h"
 
 typedef enum mffa_sum { MFFA_SUM_NONE, MFFA_SUM_CRC64NVME, MFFA_SUM_CRC32C, MFFA_SUM_CRC32, MFFA_SUM_SHA256, MFFA_SUM_COUNT } mffa_sum;
-const char *mffa_sum_name(mffa_sum s); /* "crc64nvme", as in the header's name */
+const char *mffa_sum_name(mffa_sum s);      /* "crc64nvme", as in the header's name */
+const char *mffa_sum_algorithm(mffa_sum s); /* "CRC64NVME", as its value and in XML */
+/* true, and which: a whole object's can be put together from its pieces' own, in whatever order they come. */
+bool mffa_sum_is_crc(mffa_sum s, mffa_crc *kind);
 
 enum { MFFA_SUM_TEXT = MFFA_SHA256_BASE64, MFFA_CRC_TEXT = 13 }; /* base64 with NUL */
 void mffa_crc_text(mffa_crc kind, uint64_t value, char out[MFFA_CRC_TEXT]);
@@ -27,8 +30,7 @@ MFFA_MUST_USE mffa_code mffa_checksum_add(mffa_checksum *c, mffa_span piece, mff
 /* After the last piece. */
 bool mffa_checksum_matches(mffa_checksum *c);
 
-/* For an object whose pieces come in any order: true, and which, when its checksum can be put together from the pieces' own. */
-bool mffa_checksum_is_crc(const mffa_checksum *c, mffa_crc *kind);
+/* The same for a CRC that was put together from pieces. */
 bool mffa_checksum_is(const mffa_checksum *c, uint64_t crc);
 
 #endif

@@ -41,10 +41,12 @@ static bool has_body(const mffa_s3_call *c) {
 }
 
 /* One way through the file for both. */
-static mffa_code hash_file(mffa_s3_call *c, bool with_crc, mffa_err *err) {
+static mffa_code hash_file(mffa_s3_call *c, mffa_sum sum, mffa_err *err) {
     enum { PIECE = 1 << 16 };
     MFFA_AUTO(mffa_sha256_close_p) mffa_sha256 *h = NULL;
     const mffa_http_body *b = &c->body;
+    mffa_crc kind;
+    bool with_crc = mffa_sum_is_crc(sum, &kind);
     char piece[PIECE];
     mffa_code rc = mffa_sha256_open(&h, err);
     if (rc) return rc;
@@ -53,28 +55,30 @@ static mffa_code hash_file(mffa_s3_call *c, bool with_crc, mffa_err *err) {
         ssize_t got = pread(b->fd, piece, n, b->offset + at);
         if (got <= 0) return mffa_fail(err, MFFA_EIO, "could not read what is to be sent");
         mffa_sha256_add(h, piece, (size_t)got);
-        if (with_crc) c->crc = mffa_crc_add(MFFA_CRC64NVME, c->crc, piece, (size_t)got);
+        if (with_crc) c->crc = mffa_crc_add(kind, c->crc, piece, (size_t)got);
         at += got;
     }
     mffa_sha256_hex(h, c->payload);
     return MFFA_OK;
 }
 
-static mffa_code hash_body(mffa_s3_call *c, bool with_crc, mffa_err *err) {
+static mffa_code hash_body(mffa_s3_call *c, mffa_sum sum, mffa_err *err) {
+    mffa_crc kind;
     if (*c->payload) return MFFA_OK;
     if (c->body.length == 0) return snprintf(c->payload, sizeof c->payload, NO_BODY_SHA256), MFFA_OK;
-    if (c->body.fd >= 0) return hash_file(c, with_crc, err);
-    if (with_crc) c->crc = mffa_crc_add(MFFA_CRC64NVME, 0, c->body.bytes, (size_t)c->body.length);
+    if (c->body.fd >= 0) return hash_file(c, sum, err);
+    if (mffa_sum_is_crc(sum, &kind)) c->crc = mffa_crc_add(kind, 0, c->body.bytes, (size_t)c->body.length);
     return mffa_sha256_of((mffa_span){c->body.bytes, (size_t)c->body.length}, c->payload, err);
 }
 
 static mffa_code put_checksum(const mffa_s3 *s, mffa_s3_call *c, mffa_err *err) {
-    mffa_sum kind = s->client->checksum;
+    mffa_sum sum = s->client->checksum;
+    mffa_crc kind;
     mffa_code rc = MFFA_OK;
-    if (kind == MFFA_SUM_NONE || strcmp(c->method, "PUT") != 0) return MFFA_OK;
-    if (kind == MFFA_SUM_SHA256) rc = mffa_sha256_base64(c->payload, c->sum_text, err);
-    else mffa_crc_text(MFFA_CRC64NVME, c->crc, c->sum_text);
-    mffa_buf_putf(&c->lines, "x-amz-checksum-%s: %s\n", mffa_sum_name(kind), c->sum_text);
+    if (sum == MFFA_SUM_NONE || strcmp(c->method, "PUT") != 0) return MFFA_OK;
+    if (mffa_sum_is_crc(sum, &kind)) mffa_crc_text(kind, c->crc, c->sum_text);
+    else rc = mffa_sha256_base64(c->payload, c->sum_text, err);
+    mffa_buf_putf(&c->lines, "x-amz-checksum-%s: %s\n", mffa_sum_name(sum), c->sum_text);
     return rc;
 }
 
@@ -103,7 +107,7 @@ static mffa_code sign(mffa_s3 *s, mffa_s3_call *c, const mffa_credentials *who, 
     if (c->key) mffa_sign_encode(&path, c->key, true);
     mffa_buf_clear(&c->url);
     mffa_buf_putf(&c->url, "%s://%s%s%s%s", s->client->scheme, mffa_buf_text(&host), mffa_buf_text(&path), *query ? "?" : "", query);
-    mffa_code rc = hash_body(c, s->client->checksum == MFFA_SUM_CRC64NVME, err);
+    mffa_code rc = hash_body(c, s->client->checksum, err);
     if (!rc) rc = put_lines(s, c, mffa_buf_text(&host), &signer, err);
     if (!rc)
         rc = mffa_sign_headers(&signer, c->method, mffa_buf_text(&path), query, mffa_buf_text(&c->lines), c->payload, &authorization, err);

@@ -37,7 +37,7 @@ struct mffa_s3_call { /* zero-initialise, set the request, start; mffa_s3_call_d
     mffa_buf text;
     char code[64];  /* S3's word for a failure */
     int attempts;
-    uint64_t crc;             /* CRC-64/NVME of a PUT's body and */
+    uint64_t crc;                 /* of a PUT's body, and */
     char sum_text[MFFA_SUM_TEXT]; /* its checksum as it was sent, where MFFA_S3_CHECKSUM asks for one; "": none */
     /* of the engine */
     mffa_s3_call *next;

@@ -15,7 +15,7 @@ typedef struct mffa_s3_client {
     char *scheme, *host; /* "https", "s3.eu-west-1.amazonaws.com" (with ":port" where it is not the scheme's own) */
     char *region, *ca_file, *sse, *kms_key;
     bool path_style, requester_pays, conditional;
-    mffa_sum checksum; /* sent with what is put: none, SHA-256 or CRC-64/NVME */
+    mffa_sum checksum; /* sent with what is put */
     mffa_http_options http;
     int concurrency;
     int64_t part_bytes, deadline_ms;

@@ -163,7 +163,7 @@ static mffa_code fetch_rest(fetch *f, const mffa_s3_facts *known, int64_t from, 
     if (rc) return rc;
     int64_t count = (f->total - from + client->part_bytes - 1) / client->part_bytes;
     r.sum = facts.sum;
-    if (strcmp(facts.etag, f->etag) == 0 && mffa_checksum_is_crc(&r.sum, &r.kind)) {
+    if (strcmp(facts.etag, f->etag) == 0 && mffa_sum_is_crc(r.sum.kind, &r.kind)) {
         r.crcs = calloc((size_t)count, sizeof *r.crcs);
         if (!r.crcs) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
     }

@@ -39,9 +39,9 @@ static mffa_sum sum_of(const upload *u) { return u->store->s3.client->checksum; 
 static mffa_code create(upload *u, const char *mark, mffa_err *err) {
     MFFA_AUTO(mffa_s3_call_done) mffa_s3_call c = {.method = "POST", .key = u->key, .query = "uploads=", .text_max = ANSWER_MAX};
     mffa_s3_put_object_headers(u->store, u->key, mark, &c.headers);
-    if (sum_of(u) == MFFA_SUM_SHA256) mffa_buf_puts(&c.headers, "x-amz-checksum-algorithm: SHA256\n"); /* of the parts' */
-    if (sum_of(u) == MFFA_SUM_CRC64NVME)
-        mffa_buf_puts(&c.headers, "x-amz-checksum-algorithm: CRC64NVME\nx-amz-checksum-type: FULL_OBJECT\n");
+    mffa_crc kind;
+    if (sum_of(u) != MFFA_SUM_NONE) mffa_buf_putf(&c.headers, "x-amz-checksum-algorithm: %s\n", mffa_sum_algorithm(sum_of(u)));
+    if (mffa_sum_is_crc(sum_of(u), &kind)) mffa_buf_puts(&c.headers, "x-amz-checksum-type: FULL_OBJECT\n"); /* a hash is of the parts' */
     mffa_code rc = mffa_s3_run(&u->store->s3, &c, err);
     if (!rc) rc = mffa_xml_read(mffa_buf_span(&c.text), note_id, &u->id, err);
     if (!rc && u->id.len == 0) rc = mffa_fail(err, MFFA_EIO, "\"s3://%s/%s\": the server names no upload", u->store->bucket, u->key);
@@ -99,13 +99,13 @@ static mffa_code send_parts(upload *u, mffa_err *err) {
 }
 
 static void put_part_list(const upload *u, mffa_buf *out) {
-    const char *tag = sum_of(u) == MFFA_SUM_SHA256 ? "ChecksumSHA256" : sum_of(u) == MFFA_SUM_CRC64NVME ? "ChecksumCRC64NVME" : NULL;
+    const char *algorithm = mffa_sum_algorithm(sum_of(u));
     mffa_buf_puts(out, "<CompleteMultipartUpload xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
     for (int i = 0; i < u->count; i++) {
         mffa_buf_putf(out, "<Part><PartNumber>%d</PartNumber><ETag>", i + 1);
         mffa_xml_quote(out, u->parts[i].etag);
         mffa_buf_puts(out, "</ETag>");
-        if (tag) mffa_buf_putf(out, "<%s>%s</%s>", tag, u->parts[i].sum, tag);
+        if (*algorithm) mffa_buf_putf(out, "<Checksum%s>%s</Checksum%s>", algorithm, u->parts[i].sum, algorithm);
         mffa_buf_puts(out, "</Part>");
     }
     mffa_buf_puts(out, "</CompleteMultipartUpload>");
@@ -115,13 +115,14 @@ static void put_part_list(const upload *u, mffa_buf *out) {
 static void put_whole_checksum(const upload *u, mffa_buf *headers) {
     char text[MFFA_CRC_TEXT];
     uint64_t crc = 0;
-    if (sum_of(u) != MFFA_SUM_CRC64NVME) return;
+    mffa_crc kind;
+    if (!mffa_sum_is_crc(sum_of(u), &kind)) return;
     for (int i = 0; i < u->count; i++) {
         int64_t left = u->body->length - i * u->part_bytes;
-        crc = mffa_crc_join(MFFA_CRC64NVME, crc, u->parts[i].crc, left < u->part_bytes ? left : u->part_bytes);
+        crc = mffa_crc_join(kind, crc, u->parts[i].crc, left < u->part_bytes ? left : u->part_bytes);
     }
-    mffa_crc_text(MFFA_CRC64NVME, crc, text);
-    mffa_buf_putf(headers, "x-amz-checksum-crc64nvme: %s\nx-amz-checksum-type: FULL_OBJECT\n", text);
+    mffa_crc_text(kind, crc, text);
+    mffa_buf_putf(headers, "x-amz-checksum-%s: %s\nx-amz-checksum-type: FULL_OBJECT\n", mffa_sum_name(sum_of(u)), text);
 }
 
 /* A server that was killed as it put the parts together may acknowledge the second try, and have nothing to show for it. */

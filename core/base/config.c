@@ -54,7 +54,7 @@ static const row rows[] = {
     {"MFFA_S3_DEADLINE_MS", "600000", MFFA_STORES, NUMBER, FIELD(s3_deadline_ms), 100, 86400000, NULL, "time for one request (of a large object: one part) with all its retries"},
     {"MFFA_S3_CONNECT_MS", "10000", MFFA_STORES, NUMBER, FIELD(s3_connect_ms), 100, 600000, NULL, "time to connect"},
     {"MFFA_S3_STALL_MS", "30000", MFFA_STORES, NUMBER, FIELD(s3_stall_ms), 1000, 3600000, NULL, "a connection without a byte for this long is given up"},
-    {"MFFA_S3_CHECKSUM", "off", MFFA_STORES, CHOICE, FIELD(s3_checksum), 0, 0, "off|sha256|crc64nvme", "checksum that the server is asked to keep with each object"},
+    {"MFFA_S3_CHECKSUM", "off", MFFA_STORES, CHOICE, FIELD(s3_checksum), 0, 0, "off|sha256|crc64nvme|crc32", "checksum that the server is asked to keep with each object"},
     {"MFFA_S3_CONDITIONAL", "on", MFFA_STORES, CHOICE, FIELD(s3_conditional), 0, 0, "on|off", "off: for servers that do not know If-None-Match; look first, then write"},
     {"MFFA_S3_REQUESTER_PAYS", "off", MFFA_STORES, CHOICE, FIELD(s3_requester_pays), 0, 0, "off|on", "accept the costs of buckets whose requester pays"},
     {"MFFA_S3_SSE", NULL, MFFA_STORES, TEXT, FIELD(s3_sse), 0, 0, NULL, "encryption at the server: AES256 or aws:kms; not set: as the bucket says"},

@@ -376,6 +376,13 @@ static void a_checksum_goes_with_every_part_and_the_whole(void **state) {
     assert_non_null(strstr(mffa_script_request(3), "x-amz-checksum-crc64nvme: WJaSZb5eunI=\r\nx-amz-checksum-type: FULL_OBJECT\r\n"));
     assert_non_null(strstr(mffa_script_body(3), "<ChecksumCRC64NVME>1dpQR+/shyg=</ChecksumCRC64NVME></Part>"));
     mffa_script_stop();
+    setenv("MFFA_S3_CHECKSUM", "crc32", 1); /* Python's zlib.crc32 of the same zeros */
+    assert_ok(put_two_parts(steps, 5, 5, MFFA_PUT_REPLACE, &err));
+    assert_non_null(strstr(mffa_script_request(0), "x-amz-checksum-algorithm: CRC32\r\nx-amz-checksum-type: FULL_OBJECT\r\n"));
+    assert_non_null(strstr(mffa_script_request(1), "x-amz-checksum-crc32: yTuzdQ==\r\n"));
+    assert_non_null(strstr(mffa_script_request(3), "x-amz-checksum-crc32: 8qRRjQ==\r\nx-amz-checksum-type: FULL_OBJECT\r\n"));
+    assert_non_null(strstr(mffa_script_body(3), "<ChecksumCRC32>0gLvjQ==</ChecksumCRC32></Part>"));
+    mffa_script_stop();
     setenv("MFFA_S3_CHECKSUM", "sha256", 1);
     assert_ok(put_two_parts(steps, 5, 5, MFFA_PUT_REPLACE, &err));
     unsetenv("MFFA_S3_CHECKSUM");

@@ -250,7 +250,7 @@ static void the_bucket_may_stand_in_the_host_name(void **state) {
 static void checksums_are_sent_where_asked_for(void **state) {
     (void)state;
     mffa_err err = {0};
-    const char *kinds[] = {"sha256", "crc64nvme"};
+    const char *kinds[] = {"sha256", "crc64nvme", "crc32"};
     for (size_t i = 0; i < MFFA_COUNT(kinds); i++) {
         const char *checksum[][2] = {{"MFFA_S3_CHECKSUM", kinds[i]}, {NULL, NULL}};
         assert_ok(set_up(checksum, &err));
