@@ -163,7 +163,8 @@ static mffa_code begin(scheduler *s, mffa_err *err) {
 static mffa_code load_config(mffa_config *c, int argc, char **argv, mffa_err *err) {
     int left = 0;
     static const char usage[] = "mffa-scheduler [--setting value]...: take back lost jobs, start delayed ones, remove old ones.\n"
-                                "mffa-scheduler --health [--listen address:port]: exits 0 if the one that listens there is ready.\n";
+                                "mffa-scheduler --health [--listen address:port]: exits 0 if the one that listens there is ready.\n"
+                                "mffa-scheduler --version: its version.\n";
     mffa_code rc = mffa_config_load(c, MFFA_SCHEDULER, usage, argc, argv, &left, err);
     mffa_level level = MFFA_INFO;
     if (!rc && left) rc = mffa_fail(err, MFFA_EINVAL, "unknown argument \"%s\": --help lists the settings", argv[1]);

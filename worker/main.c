@@ -12,7 +12,8 @@
 static const char usage[] = "usage: mffa-worker [settings]\n\n"
                             "Claims jobs from the queue in Redis and runs them on this machine's device.\n"
                             "SIGTERM hands the job in hand back; a second one ends at once.\n"
-                            "mffa-worker --health [--listen address:port]: exits 0 if the one that listens there is ready.\n";
+                            "mffa-worker --health [--listen address:port]: exits 0 if the one that listens there is ready.\n"
+                            "mffa-worker --version: its version.\n";
 
 static int refuse(const char *text) {
     fprintf(stderr, "mffa-worker: %s\n", text);

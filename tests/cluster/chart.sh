@@ -21,22 +21,15 @@ eq() { [ "$1" = "$2" ] || { echo "got '$1', want '$2'"; return 1; }; }
 namespace() { kubectl create ns "$1" >/dev/null; kubectl label ns "$1" pod-security.kubernetes.io/enforce=restricted >/dev/null; }
 eventually() { local n; for n in {1..60}; do "$@" >/dev/null 2>&1 && return; sleep 0.5; done; "$@"; }
 
-# ---- other people's kinds: their own definitions, out of their Go modules ----
-crds() { # MODULE@VERSION FILES...
-  local dir
-  dir=$(GOFLAGS=-mod=mod go mod download -json "$1" | sed -n 's/.*"Dir": "\(.*\)",*$/\1/p')
-  shift
-  for f in "$@"; do kubectl create -f "$dir/$f"; done
-}
-yes_ 'definitions of KEDA' crds github.com/kedacore/keda/v2@v2.17.2 config/crd/bases/keda.sh_scaledobjects.yaml \
-  config/crd/bases/keda.sh_scaledjobs.yaml config/crd/bases/keda.sh_triggerauthentications.yaml
-yes_ 'definitions of the Prometheus operator' crds github.com/prometheus-operator/prometheus-operator@v0.83.0 \
+# ---- other people's kinds ----
+yes_ 'definitions of KEDA' keda_definitions
+yes_ 'definitions of the Prometheus operator' definitions github.com/prometheus-operator/prometheus-operator@v0.83.0 \
   example/prometheus-operator-crd/monitoring.coreos.com_podmonitors.yaml example/prometheus-operator-crd/monitoring.coreos.com_prometheusrules.yaml
 yes_ 'they are served' kubectl wait --for=condition=Established crd --all --timeout=30s
 
 # ---- every object passes the server's strict decoding (helm alone lets an unknown field pass) ----
 namespace dry
-kubectl create serviceaccount mffa-sa -n dry >/dev/null # of everything.yaml: a pod is refused without it, also dry
+kubectl create serviceaccount mffa-sa -n dry >/dev/null # of two values files: a pod is refused without it, also dry
 for values in tests/helm/values/*.yaml; do
   yes_ "strict dry run: $(basename "$values" .yaml)" bash -c \
     "set -o pipefail; helm template plant $chart --kube-version 1.33.0 -n dry -f $values | kubectl apply -n dry --dry-run=server --validate=strict -f -"

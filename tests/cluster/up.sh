@@ -20,6 +20,8 @@ q openssl ecparam -genkey -name prime256v1 -noout -out api.key
 q openssl req -new -key api.key -subj /CN=kube-apiserver -out api.csr
 printf 'subjectAltName=IP:127.0.0.1,IP:10.96.0.1,DNS:localhost,DNS:kubernetes,DNS:kubernetes.default.svc\nextendedKeyUsage=serverAuth\n' > san
 q openssl x509 -req -in api.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -extfile san -out api.crt
+q openssl req -newkey rsa:2048 -nodes -subj /CN=front-proxy -keyout proxy.key -out proxy.csr # what it shows to API servers behind it
+q openssl x509 -req -in proxy.csr -CA ca.crt -CAkey ca.key -CAcreateserial -days 2 -out proxy.crt
 q openssl genrsa -out sa.key 2048; q openssl rsa -in sa.key -pubout -out sa.pub
 : > tokens.csv; chmod 600 tokens.csv
 conf() { # file user groups
@@ -55,6 +57,9 @@ start kube-apiserver kube-apiserver --etcd-servers $E \
   --tls-cert-file api.crt --tls-private-key-file api.key --token-auth-file tokens.csv \
   --service-account-issuer https://kubernetes.default.svc --service-account-key-file sa.pub \
   --service-account-signing-key-file sa.key --service-cluster-ip-range 10.96.0.0/16 \
+  --requestheader-client-ca-file ca.crt --requestheader-allowed-names front-proxy --requestheader-username-headers X-Remote-User \
+  --requestheader-group-headers X-Remote-Group --requestheader-extra-headers-prefix X-Remote-Extra- \
+  --proxy-client-cert-file proxy.crt --proxy-client-key-file proxy.key \
   --authorization-mode Node,RBAC --anonymous-auth=false --allow-privileged=true --profiling=false
 wait_for 60 kube-apiserver k get --raw /readyz
 [ "$PARTS" = all ] || { echo "KUBECONFIG=$KUBE_DIR/admin.conf"; exit 0; }

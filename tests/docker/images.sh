@@ -118,8 +118,9 @@ tools() { podman run --rm "${strict[@]}" -v "$tmp/data:/data" "$(image tools)" "
 quietly podman run -d --name "${names[0]}" "${strict[@]}" -e MFFA_LISTEN=":$scheduler_port" --memory 64m "$(image scheduler)" >/dev/null
 quietly podman run -d --name "${names[1]}" "${strict[@]}" -e MFFA_LISTEN=":$worker_port" --memory 4g \
   "$(image worker-cpu)" >/dev/null
+mkdir -m 777 "$tmp/work" # as an emptyDir is
 quietly podman run -d --name "${names[2]}" --user 1000650000:0 "${strict[@]}" -e MFFA_LISTEN=":$(free_port)" -e MFFA_POOL=other \
-  --tmpfs /work:mode=1777 "$(image worker-cpu)" >/dev/null
+  -v "$tmp/work:/work" "$(image worker-cpu)" >/dev/null
 expect "scheduler: healthy" healthy "${names[0]}"
 began=$SECONDS
 expect "worker: healthy" healthy "${names[1]}"

@@ -151,6 +151,7 @@ static const struct { const char *name, *calls, *reads; } users[] = {
     {"worker", "claim beat finish fail release", "version peek"},
     {"scheduler", "configure reap", "version metrics"},
     {"producer", "", ""},
+    {"autoscaler", "", ""},
 };
 
 static void each_of_the_pages_users_may_call_its_verbs_and_no_others(void **state) {
@@ -233,6 +234,16 @@ static void the_producer_can_add_messages_and_forge_nothing(void **state) {
     assert_int_equal(strncmp(as("watcher", "HSET mffa:{main}:job:kx-1 state done"), "NOPERM", 6), 0);
 }
 
+static void the_autoscaler_can_count_open_jobs_and_change_nothing(void **state) {
+    (void)state;
+    mffa_test_ask(&redis, "FLUSHALL");
+    make_users();
+    mffa_test_fcall(&redis, "submit fit " D);
+    assert_string_not_equal(as("autoscaler", "EVAL return(redis.call('del',KEYS[1])) 1 mffa:{main}:open:default"), "1");
+    assert_string_equal(as("autoscaler", "EVAL return(redis.call('zcard',KEYS[1])) 1 mffa:{main}:open:default"), "1");
+    assert_int_equal(strncmp(as("autoscaler", "TYPE mffa:{main}:lease"), "NOPERM", 6), 0);
+}
+
 static void the_page_names_every_verb_and_every_field(void **state) {
     (void)state;
     static const char *const verbs[] = {"submit", "check",   "help",   "status", "explain", "list",      "stats",   "cancel",
@@ -286,6 +297,7 @@ int main(void) {
         cmocka_unit_test(a_job_and_its_dependents_live_under_the_pages_users),
         cmocka_unit_test(what_every_user_needs_at_its_start_is_allowed),
         cmocka_unit_test(the_producer_can_add_messages_and_forge_nothing),
+        cmocka_unit_test(the_autoscaler_can_count_open_jobs_and_change_nothing),
         cmocka_unit_test(the_page_names_every_verb_and_every_field),
     };
     return cmocka_run_group_tests_name("page", tests, start, stop);
