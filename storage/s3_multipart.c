@@ -84,17 +84,19 @@ static mffa_code finish_part(upload *u, const part *p, mffa_err *err) {
 }
 
 static mffa_code send_parts(upload *u, mffa_err *err) {
-    int lanes = u->count < u->store->s3.client->concurrency ? u->count : u->store->s3.client->concurrency, next = 0;
+    mffa_s3 *s3 = &u->store->s3;
+    int lanes = u->count < s3->client->concurrency ? u->count : s3->client->concurrency, opened = 0, next = 0;
     MFFA_AUTO(mffa_free_p) part *p = calloc((size_t)lanes, sizeof *p);
-    if (!p) return mffa_fail(err, MFFA_ENOMEM, "out of memory");
-    while (next < lanes) start_part(u, &p[next], next), next++;
-    mffa_code rc = MFFA_OK;
-    for (mffa_s3_call *c; !rc && (c = mffa_s3_wait(&u->store->s3));) {
-        rc = finish_part(u, (part *)c, err);
-        if (!rc && next < u->count) start_part(u, (part *)c, next++);
+    mffa_code rc = p ? MFFA_OK : mffa_fail(err, MFFA_ENOMEM, "out of memory");
+    while (!rc) { /* a part is hashed as it starts: those that have started get on before the next one does */
+        mffa_s3_call *c = opened < lanes ? mffa_s3_next(s3, 0) : mffa_s3_wait(s3);
+        part *lane = c ? (part *)c : opened < lanes ? &p[opened++] : NULL;
+        if (!lane) break;
+        if (c) rc = finish_part(u, lane, err);
+        if (!rc && next < u->count) start_part(u, lane, next++);
     }
-    mffa_s3_abandon(&u->store->s3);
-    for (int i = 0; i < lanes; i++) part_done(&p[i]);
+    mffa_s3_abandon(s3);
+    for (int i = 0; p && i < lanes; i++) part_done(&p[i]);
     return rc;
 }
 

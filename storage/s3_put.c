@@ -3,7 +3,7 @@
 #include "core/base/rng.h"
 #include "storage/s3_store.h"
 
-enum { PROOF_BYTES_MAX = 1 << 20 };
+enum { SMALL = 1 << 20 };
 
 static const char *content_type(const char *key) {
     static const struct { const char *ending, *type; } types[] = {
@@ -46,7 +46,7 @@ static mffa_code put_once(mffa_s3_store *s, const char *key, const mffa_http_bod
 /* A server that ignores If-None-Match would let two workers overwrite each other in silence. The same content once more shows it. */
 static mffa_code prove_conditional(mffa_s3_store *s, const char *key, const mffa_http_body *body, mffa_err *err) {
     mffa_s3_client *client = s->s3.client;
-    if (atomic_load(&client->conditional_proven) || body->length > PROOF_BYTES_MAX) return MFFA_OK;
+    if (atomic_load(&client->conditional_proven) || body->length > SMALL) return MFFA_OK;
     mffa_code rc = put_once(s, key, body, true, "", err);
     if (rc == MFFA_EEXISTS) return atomic_store(&client->conditional_proven, true), MFFA_OK;
     if (rc) return rc;
@@ -69,7 +69,8 @@ mffa_code mffa_s3_put(mffa_s3_store *s, const char *key, const mffa_http_body *b
     char mark[MFFA_S3_MARK] = "";
     bool parts = body->length > client->part_bytes, conditional = how == MFFA_PUT_NEW && client->conditional;
     mffa_code rc = how == MFFA_PUT_NEW || parts ? mffa_random_hex(mark, 16, err) : MFFA_OK;
-    if (!rc && how == MFFA_PUT_NEW && (parts || !conditional)) rc = refuse_taken(s, key, err); /* before gigabytes are sent */
+    /* before megabytes are sent: a server that refuses them hangs up at once, and then its answer may be lost */
+    if (!rc && how == MFFA_PUT_NEW && (body->length > SMALL || !conditional)) rc = refuse_taken(s, key, err);
     if (rc) return rc;
     if (parts) return mffa_s3_put_parts(s, key, body, how, mark, err);
     rc = put_once(s, key, body, conditional, mark, err);

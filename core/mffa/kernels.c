@@ -1,6 +1,7 @@
 #include "core/mffa/kernels.h"
 
-#if defined(__x86_64__) && defined(__gnu_linux__)
+/* The thread sanitizer is not there yet when the loader chooses among them. */
+#if defined(__x86_64__) && defined(__gnu_linux__) && !defined(__SANITIZE_THREAD__)
 #define EACH_PROCESSOR __attribute__((target_clones("avx512f", "avx2,fma", "default")))
 #else
 #define EACH_PROCESSOR

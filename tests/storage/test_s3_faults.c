@@ -412,6 +412,20 @@ static void an_acknowledged_object_that_is_not_there_is_sent_again(void **state)
 
 static mffa_code put_new(mffa_store *s, mffa_err *err) { return mffa_store_put(s, "x", mffa_span_of("x"), MFFA_PUT_NEW, err); }
 
+/* A server that refuses megabytes hangs up before they are through, and what it answered may never arrive. */
+static void a_large_new_object_is_looked_for_before_it_is_sent(void **state) {
+    (void)state;
+    enum { LARGE = 2 << 20 };
+    MFFA_AUTO(mffa_free_p) char *bytes = calloc(1, LARGE);
+    SCRIPT({"200 OK", "ETag: \"v1\"\r\n", NULL}, {"404 Not Found", NULL, NULL}, {"200 OK", "ETag: \"a\"\r\n", NULL});
+    assert_int_equal(mffa_store_put(s, "x", (mffa_span){bytes, LARGE}, MFFA_PUT_NEW, &err), MFFA_EEXISTS);
+    assert_string_equal(err.msg, "\"s3://plant/dir/x\" exists already");
+    assert_int_equal(mffa_script_requests(), 1);
+    assert_ok(mffa_store_put(s, "x", (mffa_span){bytes, LARGE}, MFFA_PUT_NEW, &err));
+    assert_non_null(strstr(mffa_script_request(2), "If-None-Match: *\r\n"));
+    finish(s, 3);
+}
+
 static void a_taken_key_and_a_conflict_are_told_apart(void **state) {
     (void)state;
     SCRIPT({"412 Precondition Failed", NULL, ERROR_BODY("PreconditionFailed")}, {"200 OK", NULL, NULL},
@@ -613,6 +627,7 @@ int main(void) {
         cmocka_unit_test(a_completion_whose_answer_was_lost_is_recognised),
         cmocka_unit_test(a_checksum_goes_with_every_part_and_the_whole),
         cmocka_unit_test(an_acknowledged_object_that_is_not_there_is_sent_again),
+        cmocka_unit_test(a_large_new_object_is_looked_for_before_it_is_sent),
         cmocka_unit_test(a_taken_key_and_a_conflict_are_told_apart),
         cmocka_unit_test(a_put_whose_answer_was_lost_is_recognised),
         cmocka_unit_test(a_server_that_ignores_the_condition_is_named),

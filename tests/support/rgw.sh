@@ -16,9 +16,12 @@ stop_all() { # DIR SIGNAL; the OSD writes its objects out when it is told to sto
 }
 ceph_() { ceph -c "$dir/ceph.conf" --connect-timeout 20 "$@"; }
 cluster() { # first start only: configuration, keys, mon and osd stores
-    local v2 v1 fsid
+    local v2 v1 fsid classes
     freeport; v2=$port_found; freeport; v1=$port_found
     fsid=$(cat /proc/sys/kernel/random/uuid)
+    # Debian 13's default lacks the first slash. rgw_mp_lock_max_time: a radosgw that is killed as it completes an upload leaves the upload
+    # locked for so long; the default, ten minutes, is longer than any client tries
+    classes=$(find /usr/lib /usr/lib64 -maxdepth 2 -type d -name rados-classes 2>/dev/null | head -n 1) || true
     cat >"$dir/ceph.conf" <<CONF
 [global]
 fsid = $fsid
@@ -61,6 +64,7 @@ memstore_device_bytes = 4294967296
 memstore_page_set = true
 osd_fast_shutdown = false
 osd_journal =
+${classes:+osd_class_dir = $classes}
 osd_class_load_list = *
 osd_class_default_list = *
 osd_op_num_shards = 2
@@ -81,6 +85,7 @@ rgw_enable_ops_log = false
 rgw_enable_usage_log = false
 rgw_gc_max_objs = 1
 rgw_lc_max_objs = 1
+rgw_mp_lock_max_time = 5
 rgw_override_bucket_index_max_shards = 1
 rgw_dynamic_resharding = false
 rgw_data_log_num_shards = 1
@@ -131,7 +136,7 @@ start() {
                 echo "osd crush add osd.0 1.0 root=default"
                 for p in .rgw.root default.rgw.log default.rgw.control default.rgw.meta \
                     default.rgw.buckets.index default.rgw.buckets.data default.rgw.buckets.non-ec; do
-                    echo "osd pool create $p 1 1"
+                    echo "osd pool create $p 1 1 --yes-i-really-mean-it" # a name that begins with a dot
                     echo "osd pool application enable $p rgw"
                 done
             } >"$dir/commands"
