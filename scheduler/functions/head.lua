@@ -28,6 +28,7 @@ local EVENTS_KEPT, JOB_EVENTS_KEPT = '10000', '256'
 local EVENTS_TTL_MS = '86400000' -- of ev:<id>, after the end
 local IDEM_TTL_MS = '86400000'
 local WAKES_KEPT = 64
+local LISTED_MS = 20000 -- how seldom a worker's place in the list and its record's time to live, at least a minute, are renewed
 local POOLS_MAX, PARENTS_MAX = 256, 64
 local FACTS_MAX, FACT_BYTES, SUMMARY_BYTES, REASON_BYTES, URL_BYTES = 64, 1024, 65536, 2000, 1024
 
@@ -38,10 +39,18 @@ local ENDED = { done = true, failed = true, dead = true, cancelled = true, skipp
 local HELD = { running = true, cancelling = true } -- by a worker, with a lease
 
 -- The call in hand, set by `verb` below.
-local prefix = '' -- 'mffa:{main}:'
+local prefix, single_keys = '', {} -- 'mffa:{main}:', and its keys that have no id
 local now, now_text = 0, '0' -- ms; as text, since Redis takes long to write a number
 
-local function key(name, id) return id and prefix .. name .. ':' .. id or prefix .. name end
+local function key(name, id)
+  if id then return prefix .. name .. ':' .. id end
+  local known = single_keys[name]
+  if not known then
+    known = prefix .. name
+    single_keys[name] = known
+  end
+  return known
+end
 
 -- Refusals: one code word and one sentence, raised as an error and answered by `verb`.
 local function refuse(code, sentence, ...) error({ refusal = code .. ' ' .. string.format(sentence, ...) }) end

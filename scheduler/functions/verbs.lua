@@ -15,7 +15,8 @@ local function queue_prefix(keys)
 end
 
 local function call(verb, keys, args)
-  prefix = queue_prefix(keys)
+  local queue = queue_prefix(keys)
+  if queue ~= prefix then prefix, single_keys = queue, {} end
   local t = redis.call('TIME')
   now = t[1] * 1000 + math.floor(t[2] / 1000)
   now_text = integer_text(now)

@@ -34,7 +34,7 @@ end
 -- The kinds of a list that a pool may start now, and the lease in ms.
 local function startable(pool, list)
   local names = { 'lease_ms', 'paused:pool:' .. pool, nil, nil, nil, nil, nil }
-  for i = 1, #list do names[i + 2] = 'paused:kind:' .. list[i] end
+  for i = 1, #list do names[i + 2] = PAUSED[list[i]] end
   local flags, kinds_now = redis.call('HMGET', key('cfg'), unpack(names)), { nil, nil, nil, nil, nil }
   for i = 1, #list do
     if not flags[2] and not flags[i + 2] then kinds_now[#kinds_now + 1] = list[i] end
@@ -88,7 +88,15 @@ local function job_answer(j, lease_ms, waited_ms)
   return list
 end
 
-local function note_worker(p, id, o, lease_ms, job, request)
+-- The time to live of a worker's record and its place in the list; listed: when they were renewed last.
+local function renew_worker(p, record, id, listed, lease_ms)
+  if listed and now - listed < LISTED_MS then return end
+  put(p, 'HSET', record, 'listed', now_text)
+  put(p, 'PEXPIRE', record, integer_text(math.max(60000, 3 * lease_ms)))
+  put(p, 'ZADD', key('workers'), now_text, id)
+end
+
+local function note_worker(p, id, o, listed, lease_ms, job, request)
   local record = key('worker', id)
   local command = { 'HSET', record, 'seen', now_text, 'pool', o.pool, 'kinds', o.kinds }
   add(command, 'host', o.host)
@@ -101,8 +109,7 @@ local function note_worker(p, id, o, lease_ms, job, request)
     put(p, 'HDEL', record, 'job', 'request')
   end
   put_list(p, command)
-  put(p, 'PEXPIRE', record, integer_text(math.max(60000, 3 * lease_ms)))
-  put(p, 'ZADD', key('workers'), now_text, id)
+  renew_worker(p, record, id, listed, lease_ms)
 end
 
 local function begin_run(p, j, worker, request, lease_ms)
@@ -145,7 +152,7 @@ function verbs.claim(args)
   local list, p = o.kinds and words_of(o.kinds) or RUN_KINDS, plan()
   o.pool, o.kinds = o.pool or fields.pool.default, o.kinds or RUN_KINDS_TEXT
   local kinds_now, lease_ms = startable(o.pool, list)
-  local known = redis.call('HMGET', key('worker', worker), 'request', 'job', 'drain')
+  local known = redis.call('HMGET', key('worker', worker), 'request', 'job', 'drain', 'listed')
   if known[1] == request then
     local j = find(known[2])
     if j and HELD[j.state] and j.nonce == request then return job_answer(j, lease_ms) end
@@ -155,7 +162,7 @@ function verbs.claim(args)
     put(p, 'HDEL', key('worker', worker), 'drain')
   end
   local j = take_ready(o.pool, kinds_now)
-  note_worker(p, worker, o, lease_ms, j and j.id, request)
+  note_worker(p, worker, o, tonumber(known[4]), lease_ms, j and j.id, request)
   if not j then return commit(p) end
   local waited_ms = now - (redis.call('ZSCORE', key('open', pool_of(j)), j.id) or now)
   begin_run(p, j, worker, request, lease_ms)
@@ -200,9 +207,9 @@ function verbs.beat(args)
   local o = read_options(beat_options, args, 4)
   local lease_ms, p = read_cfg('lease_ms'), plan()
   local worker = key('worker', j.worker)
+  local known = redis.call('HMGET', worker, 'drain', 'listed')
   put(p, 'HSET', worker, 'seen', now_text, 'job', j.id)
-  put(p, 'PEXPIRE', worker, integer_text(math.max(60000, 3 * lease_ms)))
-  put(p, 'ZADD', key('workers'), now_text, j.worker)
+  renew_worker(p, worker, j.worker, tonumber(known[2]), lease_ms)
   local progress = {}
   for _, name in ipairs(BEAT_ORDER) do add(progress, name, o[name]) end
   if #progress > 0 then
@@ -221,7 +228,7 @@ function verbs.beat(args)
   if j.state == 'running' then put(p, 'ZADD', key('lease'), integer_text(now + lease_ms), j.id) end
   commit(p)
   if j.state == 'cancelling' then return { ok = 'cancel' } end
-  return { ok = redis.call('HEXISTS', worker, 'drain') == 1 and 'drain' or 'go' }
+  return { ok = known[1] and 'drain' or 'go' }
 end
 
 -- The worker is free again, unless it (or another of its name) has taken another job meanwhile.

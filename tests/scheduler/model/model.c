@@ -4,7 +4,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-enum { DAY_MS = 86400000, LOSSES = 3, BACKOFF_MOST_MS = 600000, WORKER_LIST_MS = 3600000 };
+enum { DAY_MS = 86400000, LOSSES = 3, BACKOFF_MOST_MS = 600000, WORKER_LIST_MS = 3600000, WORKER_RENEW_MS = 20000 };
 
 const char *const kind_names[] = {"finetune", "fit", "evaluate", "score", "verify", "pipeline"};
 const char *const state_names[] = {"none",      "blocked", "queued", "delayed", "running", "cancelling",
@@ -241,8 +241,10 @@ bool name_jobs(model *m, const char *ids) {
 static worker_record *seen(model *m, int number) {
     worker_record *w = &m->workers[number];
     int64_t keep = 3 * m->lease_ms > 60000 ? 3 * m->lease_ms : 60000;
-    if (!alive(w->until, m->now)) *w = (worker_record){.seen = w->seen};
-    w->seen = m->now, w->until = m->now + keep;
+    bool lives = alive(w->until, m->now);
+    if (!lives) *w = (worker_record){.listed = w->listed};
+    w->seen = m->now;
+    if (!lives || m->now - w->listed >= WORKER_RENEW_MS) w->listed = m->now, w->until = m->now + keep;
     return w;
 }
 
@@ -471,7 +473,7 @@ static void remove_old(model *m, reaped *out) {
     }
     while (m->first <= m->seq && !find_job(m, m->first)) m->first++;
     for (int i = 0; i < WORKERS; i++)
-        if (m->workers[i].seen && m->workers[i].seen <= m->now - WORKER_LIST_MS) m->workers[i].seen = 0;
+        if (m->workers[i].listed && m->workers[i].listed <= m->now - WORKER_LIST_MS) m->workers[i].listed = 0;
 }
 
 static int by_lease(const void *a, const void *b) {

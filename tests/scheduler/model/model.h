@@ -45,7 +45,8 @@ typedef struct job {
 } job;
 
 typedef struct worker_record {
-    int64_t seen, until; /* until: of its record; seen 0: never came */
+    int64_t seen, until; /* until: of its record */
+    int64_t listed;      /* when its place in the list and its record's time were renewed; 0: not in the list */
     bool introduced;     /* it has told pool and kinds since the record was made */
     bool drain;
     int job;

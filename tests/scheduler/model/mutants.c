@@ -49,6 +49,7 @@ const mutant mutants[] = {
     {"a claim does not tell the wait", "add(list, 'waited_ms', waited_ms)", ""},
     {"a running job seems to wait still", "integer_text(now + lease_ms), j.id)\n  put(p, 'ZADD', key('open', pool_of(j)), now_text, j.id)",
      "integer_text(now + lease_ms), j.id)\n  put(p, 'ZADD', key('open', pool_of(j)), j.created, j.id)"},
+    {"a worker's record is not renewed", "if listed and now - listed < LISTED_MS then", "if listed then"},
     {"ends are not counted", "tally(p, 'ended:' .. j.kind .. ':' .. state)", ""},
     {"a pipeline's jobs lose their trace", "'pool', 'keep', 'trace' }) do t[name]", "'pool', 'keep' }) do t[name]"},
     {"a late end frees the worker of another job", "if redis.call('HGET', worker, 'job') == j.id then", "do"},

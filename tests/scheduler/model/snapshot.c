@@ -282,12 +282,12 @@ static void message_lines(lines *l, const model *m) {
 }
 
 static void worker_lines(lines *l, const model *m) {
-    static items seen;
+    static items listed;
     for (int i = 0; i < WORKERS; i++) {
         const worker_record *w = &m->workers[i];
         char name[8];
         snprintf(name, sizeof name, "w%d", i);
-        if (w->seen) add(&seen, w->seen, name);
+        if (w->listed) add(&listed, w->listed, name);
         if (w->until < m->now) continue;
         begin(l, "worker:%s", name);
         const char *held = w->job ? m->jobs[w->job].id : "";
@@ -295,7 +295,7 @@ static void worker_lines(lines *l, const model *m) {
                       (long long)w->seen, (long long)(w->until - m->now));
         end(l);
     }
-    index_line(l, "workers", &seen, true);
+    index_line(l, "workers", &listed, true);
 }
 
 static void setting_lines(lines *l, model *m) {
