@@ -113,8 +113,8 @@ mffa_tensor *mffa_select(mffa_scope *s, mffa_tensor *x, int axis, int64_t index)
 mffa_tensor *mffa_contiguous(mffa_scope *s, mffa_tensor *x);
 /* Copies. */
 mffa_tensor *mffa_cat(mffa_scope *s, mffa_tensor *const *parts, int n, int axis);
-mffa_tensor *mffa_index_select(mffa_scope *s, mffa_tensor *x, int axis, const int64_t *index,
-                               int64_t n); /* index on the host, range-checked */
+/* index on the host, range-checked */
+mffa_tensor *mffa_index_select(mffa_scope *s, mffa_tensor *x, int axis, const int64_t *index, int64_t n);
 mffa_tensor *mffa_take(mffa_scope *s, mffa_tensor *x, int axis, mffa_tensor *index /* I64 [n], not range-checked */);
 /* Write src over part of dst, in place: rows start.. of axis. */
 void mffa_copy_into(mffa_scope *s, mffa_tensor *dst, int axis, int64_t start, mffa_tensor *src);

@@ -117,9 +117,11 @@ local fields = { -- default nil: none, or what help says
 local COMMON = { 'prio', 'after', 'idem', 'delay', 'retries', 'timeout', 'pool', 'keep', 'trace' }
 local KIND_NAMES = { 'finetune', 'fit', 'evaluate', 'score', 'verify', 'pipeline' }
 local RUN_KINDS = { 'finetune', 'fit', 'evaluate', 'score', 'verify' } -- what a worker runs
-local RUN_KINDS_TEXT = 'finetune,fit,evaluate,score,verify'
-local PAUSED = {} -- kind -> its field in cfg
-for i = 1, #RUN_KINDS do PAUSED[RUN_KINDS[i]] = 'paused:kind:' .. RUN_KINDS[i] end
+local RUN_KINDS_TEXT, PAUSED = '', {} -- as a worker's record has them; kind -> its field in cfg
+for i = 1, #RUN_KINDS do
+  RUN_KINDS_TEXT = RUN_KINDS_TEXT .. (i > 1 and ',' or '') .. RUN_KINDS[i]
+  PAUSED[RUN_KINDS[i]] = 'paused:kind:' .. RUN_KINDS[i]
+end
 local kinds = { -- own fields in the order of the help; needs: must be given
   finetune = {
     own = { 'dataset', 'output', 'weights', 'profile', 'seed', 'epochs', 'batch', 'learning_rate', 'side', 'on_bad_image' },

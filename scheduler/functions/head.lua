@@ -68,7 +68,8 @@ local function is_denial(text)
   return false
 end
 
--- Plans: n commands, with room for as many as most verbs need. command: the HSET of `record`, which more fields may still join.
+-- Plans: n commands. The nils make room for as many as most verbs need, since a table that grows is copied each time.
+-- command: the HSET of `record`, which more fields may still join.
 local function plan()
   return { nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, n = 0, record = nil, command = nil, wakes = nil }
 end

@@ -42,8 +42,8 @@ local function set(p, j, ...)
     for i = 1, #given do command[n + i] = given[i] end
   end
 end
--- The HSET of a new record, as a list.
-local function set_all(p, command)
+-- The HSET of a new record, as a list: what `set` says of that record later joins it.
+local function set_new(p, command)
   put_list(p, command)
   p.record, p.command = command[2], command
 end

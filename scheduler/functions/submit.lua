@@ -118,7 +118,7 @@ local function create(p, id, part, waits, published)
     j.due = integer_text(now + tonumber(j.delay) * 1000)
     add(command, 'due', j.due)
   end
-  set_all(p, command)
+  set_new(p, command)
   count_open(p, j, '1')
   for _, parent in ipairs(waits) do
     put(p, 'SADD', key('kids', parent), id)

@@ -31,7 +31,7 @@ local function check_library(lib)
   if lib > VERSION then refuse('OLDLIB', 'Redis holds library version %d, this program needs %d: start a scheduler of its version', VERSION, lib) end
 end
 
--- The kinds of a list that a pool may start now, and the lease in ms.
+-- The kinds of a list that a pool may start now, and the lease in ms. One look at cfg for both; the nils are room, as in a plan.
 local function startable(pool, list)
   local names = { 'lease_ms', 'paused:pool:' .. pool, nil, nil, nil, nil, nil }
   for i = 1, #list do names[i + 2] = PAUSED[list[i]] end

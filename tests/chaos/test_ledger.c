@@ -40,34 +40,31 @@ static void a_job_that_ended_well_is_no_complaint(void **state) {
     assert_true(ledger_print(&l));
 }
 
-static void what_is_lost_is_counted(void **state) {
-    (void)state;
-    void (*const harms[])(const char *) = {lose, run_again};
-    for (size_t i = 0; i < MFFA_COUNT(harms); i++) {
-        ledger l = verdict_on(harms[i]);
-        assert_int_equal(l.lost, 1);
+/* counted: which of the verdict's counts each of these raises. */
+static void each_is_counted(void (*const breaches[])(const char *), size_t n, size_t counted) {
+    for (size_t i = 0; i < n; i++) {
+        ledger l = verdict_on(breaches[i]);
+        assert_true(*(const int *)((const char *)&l + counted) > 0);
         assert_false(ledger_print(&l));
     }
+}
+
+static void what_is_lost_is_counted(void **state) {
+    (void)state;
+    void (*const breaches[])(const char *) = {lose, run_again};
+    each_is_counted(breaches, MFFA_COUNT(breaches), offsetof(ledger, lost));
 }
 
 static void what_had_its_effect_twice_is_counted(void **state) {
     (void)state;
-    void (*const harms[])(const char *) = {end_again, begin_again, let_another_publish};
-    for (size_t i = 0; i < MFFA_COUNT(harms); i++) {
-        ledger l = verdict_on(harms[i]);
-        assert_true(l.doubled > 0);
-        assert_false(ledger_print(&l));
-    }
+    void (*const breaches[])(const char *) = {end_again, begin_again, let_another_publish};
+    each_is_counted(breaches, MFFA_COUNT(breaches), offsetof(ledger, doubled));
 }
 
 static void what_nobody_expects_is_counted(void **state) {
     (void)state;
-    void (*const harms[])(const char *) = {fail_after_all, change_an_object, invent};
-    for (size_t i = 0; i < MFFA_COUNT(harms); i++) {
-        ledger l = verdict_on(harms[i]);
-        assert_true(l.unexpected > 0);
-        assert_false(ledger_print(&l));
-    }
+    void (*const breaches[])(const char *) = {fail_after_all, change_an_object, invent};
+    each_is_counted(breaches, MFFA_COUNT(breaches), offsetof(ledger, unexpected));
 }
 
 static int start(void **state) {
