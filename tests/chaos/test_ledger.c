@@ -30,7 +30,8 @@ static void end_again(const char *id) { mffa_test_ask(&w.redis, "XADD mffa:{main
 static void begin_again(const char *id) { mffa_test_ask(&w.redis, "XADD mffa:{main}:ev:%s * state running run 2 worker w9", id); }
 static void let_another_publish(const char *id) { mffa_test_ask(&w.redis, "HSET mffa:{main}:job:%s run 2", id); }
 static void fail_after_all(const char *id) { mffa_test_ask(&w.redis, "HSET mffa:{main}:job:%s state failed", id); }
-static void invent(const char *id) { mffa_test_ask(&w.redis, "ZADD mffa:{main}:done 1 not-%s", id); }
+/* Due to be removed in the year 2286: one that is past its time is gone as soon as a scheduler looks. */
+static void invent(const char *id) { mffa_test_ask(&w.redis, "ZADD mffa:{main}:done 9999999999999 not-%s", id); }
 static void change_an_object(const char *id) { world_shell("echo more >>'%s/summary.json'", text_of(id, "result") + strlen("file://")); }
 
 static void a_job_that_ended_well_is_no_complaint(void **state) {
