@@ -1,10 +1,15 @@
 # cmake -DFOLDER=.../functions -DOUT=dir -P functions.cmake: join the library's files into OUT/mffa.lua (what FUNCTION LOAD takes) and
 # OUT/functions.c (the same bytes for the programs).
-set(parts head fields jobs submit work control read metrics reap verbs)
+# Lua allows 200 local names at a time: those between do and end are no other part's.
+set(parts head fields jobs submit work do control end do read metrics end do reap end verbs)
 set(text "")
 foreach(part ${parts})
-  file(READ "${FOLDER}/${part}.lua" piece)
-  string(APPEND text "${piece}")
+  if(part MATCHES "^(do|end)$")
+    string(APPEND text "${part}\n")
+  else()
+    file(READ "${FOLDER}/${part}.lua" piece)
+    string(APPEND text "${piece}")
+  endif()
 endforeach()
 string(REGEX MATCH "local VERSION = ([0-9]+)" found "${text}")
 if(NOT found)

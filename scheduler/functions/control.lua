@@ -18,23 +18,21 @@ function verbs.cancel(args)
   return { ok = j.state }
 end
 
-local RETRYABLE = { failed = true, dead = true, cancelled = true }
-
 -- retry <id>: an ended job starts anew, behind those of its priority; dependents skipped because of it wait again. O(dependents).
 function verbs.retry(args)
   local j = must_find(args[1] or '')
   if j.state == 'skipped' then refuse('BADSTATE', '%s was skipped because of %s: retry %s', j.id, j.cause, j.cause) end
   if not RETRYABLE[j.state] then refuse('BADSTATE', '%s is %s: only failed, dead and cancelled jobs can be retried', j.id, j.state) end
-  local waits = redis.call('SMEMBERS', key('wait', j.id))
+  local waits = call('SMEMBERS', key('wait', j.id))
   for _, parent in ipairs(waits) do
     local other = peek_at(parent, 'state', 'cause')
     if bad_end(other) then
       refuse('PARENTENDED', '%s waits for %s and it is %s: retry %s first', j.id, parent, other.state or 'gone', other.cause or parent)
     end
   end
-  local p, seq, full, max_queued = plan(), read_cfg('seq', 'full', 'max_queued')
-  check_room(p, full, max_queued, pool_of(j), 1)
-  put(p, 'HINCRBY', key('cfg'), 'seq', '1')
+  local p, seq, full, max_queued, open = plan(), read_cfg('seq', 'full', 'max_queued', names_of(pool_of(j)).count)
+  check_room(p, pool_of(j), 1, open, full, max_queued)
+  put(p, 'HINCRBY', keys.cfg, 'seq', '1')
   leave(p, j)
   unset(p, j, 'failures', 'lost', 'reason', 'ended', 'due')
   set(p, j, 'seq', integer_text(tonumber(seq or 0) + 1))
@@ -54,7 +52,7 @@ function verbs.setprio(args)
   local p = plan()
   set(p, j, 'prio', prio)
   if j.state == 'queued' then put(p, 'ZADD', ready_key(j), ready_score(j), j.id) end
-  if j.state == 'blocked' then put(p, 'ZADD', key('blocked'), ready_score(j), j.id) end
+  if j.state == 'blocked' then put(p, 'ZADD', keys.blocked, ready_score(j), j.id) end
   commit(p)
   return { ok = j.state }
 end
@@ -73,28 +71,24 @@ end
 -- pause kind|pool <name>: its jobs wait; running ones go on.
 function verbs.pause(args)
   local field = pausable(args)
-  if redis.call('HEXISTS', key('cfg'), field) == 0 and redis.call('HLEN', key('cfg')) > POOLS_MAX then
-    refuse('FULL', 'too many pools are paused: resume some first')
-  end
+  local pauses = pauses_of(table_of(call('HGETALL', keys.cfg)))
+  if not pauses[field] and #sorted_names(pauses) >= MOST.pools then refuse('FULL', 'too many pools are paused: resume some first') end
   local p = plan()
-  put(p, 'HSET', key('cfg'), field, now)
+  put(p, 'HSET', keys.cfg, field, now_text, 'paused', 'some')
   commit(p)
   return { ok = 'paused' }
-end
-
-local function pool_names()
-  local names = redis.call('HKEYS', key('pools'))
-  table.sort(names)
-  return names
 end
 
 -- resume kind|pool <name>.
 function verbs.resume(args)
   local field, name = pausable(args)
   local p = plan()
-  put(p, 'HDEL', key('cfg'), field)
-  for _, pool in ipairs(args[1] == 'pool' and { name } or pool_names()) do
-    for _ = 1, math.min(WAKES_KEPT, redis.call('ZCARD', key('open', pool))) do wake(p, pool) end
+  put(p, 'HDEL', keys.cfg, field)
+  local pauses = pauses_of(table_of(call('HGETALL', keys.cfg)))
+  pauses[field] = nil
+  if #sorted_names(pauses) == 0 then set_cfg(p, 'paused', 'none') end
+  for _, pool in ipairs(args[1] == 'pool' and { name } or pools_now()) do
+    for _ = 1, math.min(MOST.wakes_at_once, call('ZCARD', names_of(pool).open)) do wake(p, pool) end
   end
   commit(p)
   return { ok = 'resumed' }
@@ -103,7 +97,9 @@ end
 -- drain <worker>: it gets no job any more, hands back the one it has, and ends.
 function verbs.drain(args)
   local worker = args[1] or ''
-  if redis.call('EXISTS', key('worker', worker)) == 0 then refuse('NOTFOUND', 'no worker "%s": mffa_stats shows those there are', shown(worker)) end
+  if call('EXISTS', key('worker', worker)) == 0 then
+    refuse('NOTFOUND', 'no worker "%s": mffa_stats shows those there are', shown(worker))
+  end
   local p = plan()
   put(p, 'HSET', key('worker', worker), 'drain', '1')
   commit(p)

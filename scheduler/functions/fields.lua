@@ -2,20 +2,19 @@
 
 local GIVE_URL = 'give s3://bucket/prefix or file:///path'
 
+-- No control characters: faster as a set of the others than as %C.
 local function is_url(text)
-  return string.match(text, '^s3://[a-z0-9][a-z0-9.-]+/%C*$') or string.match(text, '^s3://[a-z0-9][a-z0-9.-]+$')
-    or string.match(text, '^file:///%C+$')
+  return string.find(text, '^s3://[a-z0-9][a-z0-9.-]+/[ -~\128-\255]*$') or string.find(text, '^s3://[a-z0-9][a-z0-9.-]+$')
+    or string.find(text, '^file:///[ -~\128-\255]+$')
 end
 local function is_job_id(text) return string.match(text, '^%l[%l%d]*%-%d+$') end
-local function check_size(name, value, limit)
-  if #value > limit then refuse('TOOBIG', '%s has %d bytes: give at most %d', name, #value, limit) end
-end
+local function refuse_size(name, value, limit) refuse('TOOBIG', '%s has %d bytes: give at most %d', name, #value, limit) end
 
 -- Types. give: which values fit, as the way out of an error and in the help; check: the value as it is stored, or a refusal.
 local types = {}
 local function give(f) return types[f.type].give(f) end
 local function check_value(name, f, value)
-  check_size(name, value, f.bytes or URL_BYTES)
+  if #value > (f.bytes or MOST.url_bytes) then refuse_size(name, value, f.bytes or MOST.url_bytes) end
   local stored = types[f.type].check(value, f)
   if not stored then refuse('BADFIELD', '%s "%s" does not fit: %s', name, shown(value), give(f)) end
   return stored
@@ -31,7 +30,8 @@ types.reference = {
 }
 types.integer = {
   give = function(f)
-    return string.format('give %s from %s to %s', f.step and 'a multiple of ' .. f.step or 'an integer', integer_text(f.min), integer_text(f.max))
+    local what = f.step and 'a multiple of ' .. f.step or 'an integer'
+    return string.format('give %s from %s to %s', what, integer_text(f.min), integer_text(f.max))
   end,
   check = function(v, f)
     local n = #v <= 16 and string.match(v, '^%d+$') and tonumber(v)
@@ -66,7 +66,7 @@ types.trace = { -- W3C traceparent, version 00
   end,
 }
 types.ids = {
-  give = function() return string.format('give at most %d job ids with a comma or a space between', PARENTS_MAX) end,
+  give = function() return string.format('give at most %d job ids with a comma or a space between', MOST.parents) end,
   check = function(v)
     local ids, seen = {}, {}
     for _, id in ipairs(words_of(v)) do
@@ -74,7 +74,7 @@ types.ids = {
       if not seen[id] then ids[#ids + 1] = id end
       seen[id] = true
     end
-    return #ids > 0 and #ids <= PARENTS_MAX and table.concat(ids, ' ')
+    return #ids > 0 and #ids <= MOST.parents and table.concat(ids, ' ')
   end,
 }
 
@@ -116,12 +116,8 @@ local fields = { -- default nil: none, or what help says
 
 local COMMON = { 'prio', 'after', 'idem', 'delay', 'retries', 'timeout', 'pool', 'keep', 'trace' }
 local KIND_NAMES = { 'finetune', 'fit', 'evaluate', 'score', 'verify', 'pipeline' }
-local RUN_KINDS = { 'finetune', 'fit', 'evaluate', 'score', 'verify' } -- what a worker runs
-local RUN_KINDS_TEXT, PAUSED = '', {} -- as a worker's record has them; kind -> its field in cfg
-for i = 1, #RUN_KINDS do
-  RUN_KINDS_TEXT = RUN_KINDS_TEXT .. (i > 1 and ',' or '') .. RUN_KINDS[i]
-  PAUSED[RUN_KINDS[i]] = 'paused:kind:' .. RUN_KINDS[i]
-end
+local RUN_KINDS_TEXT = '' -- as a worker's record has them
+for i = 1, #RUN_KINDS do RUN_KINDS_TEXT = RUN_KINDS_TEXT .. (i > 1 and ',' or '') .. RUN_KINDS[i] end
 local kinds = { -- own fields in the order of the help; needs: must be given
   finetune = {
     own = { 'dataset', 'output', 'weights', 'profile', 'seed', 'epochs', 'batch', 'learning_rate', 'side', 'on_bad_image' },
@@ -129,8 +125,8 @@ local kinds = { -- own fields in the order of the help; needs: must be given
     help = 'train the backbone on pseudo-defects of the normal pictures',
   },
   fit = {
-    own = { 'dataset', 'output', 'weights', 'profile', 'seed', 'backbone', 'side', 'grid', 'blocks', 'gaussian_channels', 'ratio', 'lambda', 'sigma',
-      'keep_statistics', 'on_bad_image' },
+    own = { 'dataset', 'output', 'weights', 'profile', 'seed', 'backbone', 'side', 'grid', 'blocks', 'gaussian_channels', 'ratio', 'lambda',
+      'sigma', 'keep_statistics', 'on_bad_image' },
     needs = { 'dataset', 'output' },
     help = 'learn a model from the normal pictures',
   },
@@ -156,23 +152,31 @@ local kinds = { -- own fields in the order of the help; needs: must be given
     help = 'finetune (unless psg off), fit and evaluate, each after the other',
   },
 }
--- evaluate and score go by their model's profile: one that is given is compared with it, none is assumed.
-local function default_of(kind, name)
-  if name == 'profile' and (kind == 'evaluate' or kind == 'score') then return nil end
-  return fields[name].default
-end
+-- knows: a set of names; default: name -> text. What a worker is told: fields that it always gets (defaults: name, value, name...; ''
+-- where one must be given) and the others.
 local NOT_FOR_WORKERS = { idem = true, delay = true, after = true }
-for i = 1, #KIND_NAMES do -- knows: a set of names; told, defaults: what a worker gets, and its default or false, in the same order
-  local name, kind = KIND_NAMES[i], kinds[KIND_NAMES[i]]
-  kind.knows, kind.told, kind.defaults = {}, {}, {}
-  local function know(field)
-    kind.knows[field] = true
-    if NOT_FOR_WORKERS[field] then return end
-    kind.told[#kind.told + 1] = field
-    kind.defaults[#kind.told] = default_of(name, field) or false
+local function know(kind, name, default, needed)
+  kind.knows[name], kind.default[name] = true, default
+  if NOT_FOR_WORKERS[name] then return end
+  if default or needed then
+    local n = #kind.defaults
+    kind.defaults[n + 1], kind.defaults[n + 2] = name, default or ''
+  else
+    kind.others[#kind.others + 1] = name
   end
-  for j = 1, #kind.own do know(kind.own[j]) end
-  for j = 1, #COMMON do know(COMMON[j]) end
+end
+for i = 1, #KIND_NAMES do
+  local kind, needed = kinds[KIND_NAMES[i]], {}
+  -- evaluate and score go by their model's profile: one that is given is compared with it, none is assumed
+  local by_model = KIND_NAMES[i] == 'evaluate' or KIND_NAMES[i] == 'score'
+  kind.knows, kind.default, kind.defaults, kind.others = {}, {}, {}, {}
+  for j = 1, #kind.needs do needed[kind.needs[j]] = true end
+  for j = 1, #kind.own do
+    local name = kind.own[j]
+    know(kind, name, not (by_model and name == 'profile') and fields[name].default or nil, needed[name])
+  end
+  for j = 1, #COMMON do know(kind, COMMON[j], fields[COMMON[j]].default) end
+  kind.room = #kind.defaults + 10
 end
 
 -- Edit distance, for "did you mean".
@@ -213,19 +217,23 @@ end
 -- The fields that a caller gave (args[first] and on: name, value...), each checked; those that equal their default are left out, so a
 -- record holds only what was chosen and equal jobs have equal records.
 local function read_fields(kind, args, first)
-  local known, chosen, seen = check_kind(kind), {}, {}
+  local known, dropped = check_kind(kind), nil
+  local chosen, needs, default = { dataset = nil, output = nil, model = nil, pool = nil }, known.needs, known.default -- room for them
   for i = first, #args, 2 do
     local name, value = args[i], args[i + 1]
     if not known.knows[name] then unknown_field(kind, name) end
     if value == nil then refuse('BADFIELD', '%s has no value: give fields as name value name value', name) end
-    if seen[name] then refuse('BADFIELD', '%s is given twice: give it once', name) end
-    seen[name] = true
-    local stored = check_value(name, fields[name], value)
-    if stored ~= default_of(kind, name) then chosen[name] = stored end
+    if chosen[name] then refuse('BADFIELD', '%s is given twice: give it once', name) end
+    chosen[name] = check_value(name, fields[name], value)
+    if chosen[name] == default[name] then
+      dropped = dropped or {}
+      dropped[#dropped + 1] = name
+    end
   end
-  for _, name in ipairs(known.needs) do
-    if not seen[name] then refuse('BADFIELD', '%s is missing: %s', name, give(fields[name])) end
+  for i = 1, #needs do
+    if not chosen[needs[i]] then refuse('BADFIELD', '%s is missing: %s', needs[i], give(fields[needs[i]])) end
   end
+  for i = 1, dropped and #dropped or 0 do chosen[dropped[i]] = nil end
   return chosen
 end
 
@@ -246,7 +254,7 @@ end
 -- What help says of a field: its values, default and meaning.
 local function describe(kind, name, needed)
   local f = fields[name]
-  local default = default_of(kind, name)
+  local default = kind and kinds[kind].default[name] or not kind and f.default
   default = needed and 'needed' or default and 'default ' .. default or 'not set'
   return string.format('%s: %s (%s; %s)', name, f.help, string.gsub(give(f), '^give ', ''), default)
 end

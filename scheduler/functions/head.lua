@@ -3,16 +3,21 @@
 -- README.md beside this file is the interface: verbs, answers, error codes, keys.
 --
 -- How a call works: a verb reads and checks everything first and notes its writes in a plan; `commit` asks Redis whether the caller
--- may do each of them and only then does them all. So a refused or denied call has written nothing.
+-- may do each of them and only then does them all. So a refused or denied call has written nothing. What always goes together is one
+-- function <name>_writes(act, ...): with `may` for act it asks, with `call` it does; it ends at the first that is denied (what Redis
+-- answers to a write is never false).
 -- While a library is loaded Redis offers it none of Lua's own functions (no pairs, no string): outside of functions there is only
 -- plain language here. Time is Redis' TIME alone. States change in jobs.lua alone.
 
 -- What the functions use of Lua and Redis, as locals from the first call on: a global is looked for in three tables each time.
 local register_function = redis.register_function
-local function globals() return redis, string, table, math, error, ipairs, pairs, pcall, tonumber, tostring, type, unpack end
-local redis, string, table, math, error, ipairs, pairs, pcall, tonumber, tostring, type, unpack
+local function globals()
+  return redis, redis.call, redis.acl_check_cmd, string, table, math, error, ipairs, pairs, pcall, select, setmetatable, tonumber, tostring,
+    type, unpack
+end
+local redis, call, may, string, table, math, error, ipairs, pairs, pcall, select, setmetatable, tonumber, tostring, type, unpack
 
-local VERSION = 2       -- of this library; a loader replaces older ones only, so code that differs from the last release's says another
+local VERSION = 3       -- of this library; a loader replaces older ones only, so code that differs from the last release's says another
 local OLDEST_CLIENT = 1 -- the oldest client (its own VERSION) that still speaks our argument order
 
 local DEFAULTS = { -- of the settings that mffa_configure stores in cfg
@@ -22,34 +27,54 @@ local DEFAULTS = { -- of the settings that mffa_configure stores in cfg
   dead_retention_s = 2592000,
   max_queued = 1000000,
 }
+-- A hash with so long a text is a table to Redis, where each field is found at once; a short one is a list, searched from its start.
+local ABOUT_CFG = 'settings, counters and pauses of this queue: scheduler/functions/README.md says what each one is'
 local LOSSES_TO_DIE = 3
 local BACKOFF_LIMIT_MS = 600000
 local EVENTS_KEPT, JOB_EVENTS_KEPT = '10000', '256'
 local EVENTS_TTL_MS = '86400000' -- of ev:<id>, after the end
 local IDEM_TTL_MS = '86400000'
-local WAKES_KEPT = 64
 local LISTED_MS = 20000 -- how seldom a worker's place in the list and its record's time to live, at least a minute, are renewed
-local POOLS_MAX, PARENTS_MAX = 256, 64
-local FACTS_MAX, FACT_BYTES, SUMMARY_BYTES, REASON_BYTES, URL_BYTES = 64, 1024, 65536, 2000, 1024
+local MOST = { -- that there may be
+  pools = 256, parents = 64, wakes_at_once = 64, facts = 64, fact_bytes = 1024, summary_bytes = 65536, reason_bytes = 2000,
+  url_bytes = 1024,
+}
 
 -- What Redis says when the caller's user may not do a command: version 7's and version 8's words.
 local NO_RIGHT = { 'The user executing the script', 'ACL failure in script' }
 
+local RUN_KINDS = { 'finetune', 'fit', 'evaluate', 'score', 'verify' } -- what a worker runs
+local NONE = {}
 local ENDED = { done = true, failed = true, dead = true, cancelled = true, skipped = true, rejected = true, accepted = true }
+local RETRYABLE = { failed = true, dead = true, cancelled = true }
 local HELD = { running = true, cancelling = true } -- by a worker, with a lease
 
 -- The call in hand, set by `verb` below.
-local prefix, single_keys = '', {} -- 'mffa:{main}:', and its keys that have no id
+local prefix, keys = '', {} -- 'mffa:{main}:', and its keys that have no id, by name
+local pool_names, pools_named = {}, 0 -- names of a pool's keys, and how many pools are there
 local now, now_text = 0, '0' -- ms; as text, since Redis takes long to write a number
 
-local function key(name, id)
-  if id then return prefix .. name .. ':' .. id end
-  local known = single_keys[name]
-  if not known then
-    known = prefix .. name
-    single_keys[name] = known
-  end
-  return known
+local function key(name, id) return prefix .. name .. ':' .. id end
+local function choose_queue(of)
+  prefix, pool_names, pools_named = of, {}, 0
+  keys = setmetatable({}, {
+    __index = function(made, name)
+      made[name] = of .. name
+      return of .. name
+    end,
+  })
+end
+
+-- The names of a pool's keys, ready[kind] among them, and of its fields in cfg; before: where its best job was, see best_ready.
+local function names_of(pool)
+  local names = pool_names[pool]
+  if names then return names end
+  if pools_named == MOST.pools then pool_names, pools_named = {}, 0 end
+  names = { open = key('open', pool), wake = key('wake', pool), ready = {}, before = 0 }
+  names.count, names.idle, names.paused = 'open:' .. pool, 'idle:' .. pool, 'paused:pool:' .. pool
+  for i = 1, #RUN_KINDS do names.ready[RUN_KINDS[i]] = key('ready', pool .. ':' .. RUN_KINDS[i]) end
+  pool_names[pool], pools_named = names, pools_named + 1
+  return names
 end
 
 -- Refusals: one code word and one sentence, raised as an error and answered by `verb`.
@@ -69,22 +94,51 @@ local function is_denial(text)
 end
 
 -- Plans: n commands. The nils make room for as many as most verbs need, since a table that grows is copied each time.
--- command: the HSET of `record`, which more fields may still join.
+-- command: the HSET of `job`'s record, and cfg: the one of cfg, which more fields may still join; idle: pool -> workers that wait;
+-- retention_s: of cfg, where it is known; writes: place -> function, where more than a command is noted.
 local function plan()
-  return { nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil, n = 0, record = nil, command = nil, wakes = nil }
+  return { nil, nil, nil, nil, nil, nil, nil, nil, n = 0, job = nil, command = nil, cfg = nil, idle = nil, writes = nil, retention_s = nil }
 end
 local function put_list(p, command)
   local n = p.n + 1
   p.n, p[n] = n, command
 end
-local function put(p, ...) put_list(p, { ... }) end
+local function put(p, ...)
+  local n = p.n + 1
+  p.n, p[n] = n, { ... }
+end
+local function set_cfg(p, name, value)
+  local command = p.cfg
+  if command then
+    local n = #command
+    command[n + 1], command[n + 2] = name, value
+  else
+    p.cfg = { 'HSET', keys.cfg, name, value }
+    put_list(p, p.cfg)
+  end
+end
+local function put_writes(p, writes, ...)
+  local n = p.n + 1
+  p.n, p[n] = n, { ... }
+  if not p.writes then p.writes = {} end
+  p.writes[n] = writes
+end
+local function must(...)
+  if may(...) then return true end -- whole commands: Redis 8 counts the arguments
+  error({ refusal = string.format("NOPERM this user may not %s '%s': nothing was changed", (...), (select(2, ...))) })
+end
 local function commit(p)
+  local writes = p.writes or NONE
   for i = 1, p.n do
-    if not redis.acl_check_cmd(unpack(p[i])) then -- whole: Redis 8 counts the arguments
-      error({ refusal = string.format("NOPERM this user may not %s '%s': nothing was changed", p[i][1], p[i][2]) })
+    if writes[i] then
+      if not writes[i](may, unpack(p[i])) then writes[i](must, unpack(p[i])) end
+    elseif not may(unpack(p[i])) then
+      must(unpack(p[i]))
     end
   end
-  for i = 1, p.n do redis.call(unpack(p[i])) end
+  for i = 1, p.n do
+    if writes[i] then writes[i](call, unpack(p[i])) else call(unpack(p[i])) end
+  end
 end
 
 -- Flat lists name, value, name, value... and tables.
@@ -129,7 +183,7 @@ end
 
 -- The settings (numbers; one that is not stored has its default) and the counters (texts, or false) that a verb names.
 local function read_cfg(...)
-  local names, values = { ... }, redis.call('HMGET', key('cfg'), ...)
+  local names, values = { ... }, call('HMGET', keys.cfg, ...)
   for i = 1, #names do
     local default = DEFAULTS[names[i]]
     if default then values[i] = tonumber(values[i]) or default end
@@ -143,8 +197,8 @@ local process
 local draws = 0 -- of epochs in this process: keys that vanish (FLUSHALL) and come anew get another one too
 local function process_token()
   if not process then
-    local t = redis.call('TIME')
-    local run_id = redis.acl_check_cmd('INFO', 'server') and string.match(redis.call('INFO', 'server'), 'run_id:(%x+)') or ''
+    local t = call('TIME')
+    local run_id = may('INFO', 'server') and string.match(call('INFO', 'server'), 'run_id:(%x+)') or ''
     process = string.sub(redis.sha1hex(t[1] .. '.' .. t[2] .. run_id), 1, 16)
   end
   return process
@@ -159,14 +213,13 @@ local function epoch_from(token, previous)
   local epoch = letter(1, FIRST) .. letter(6, OTHERS) .. letter(11, OTHERS) .. letter(16, OTHERS)
   return epoch == previous and epoch_from(hash, previous) or epoch
 end
--- Notes in the plan that n more ids are taken; answers their epoch. epoch, drawn_by: of the last ids, and the process that drew it.
-local function take_ids(p, epoch, drawn_by, n)
-  if drawn_by ~= process_token() then
-    draws = draws + 1
-    epoch = epoch_from(process .. ':' .. draws, epoch)
-    put(p, 'HSET', key('cfg'), 'process', process, 'epoch', epoch)
-  end
-  put(p, 'HINCRBY', key('cfg'), 'seq', integer_text(n))
+-- The epoch of the next ids, noted in the plan where it is a new one. epoch, drawn_by: of the last ids, and the process that drew it.
+local function epoch_now(p, epoch, drawn_by)
+  if drawn_by == process_token() then return epoch end
+  draws = draws + 1
+  epoch = epoch_from(process .. ':' .. draws, epoch)
+  set_cfg(p, 'process', process)
+  set_cfg(p, 'epoch', epoch)
   return epoch
 end
 

@@ -3,17 +3,15 @@
 -- A transition takes a plan and a job (a table: the record's fields and id), notes its writes in the plan and changes the table.
 
 local function pool_of(j) return j.pool or 'default' end
-local function ready_key(j) return key('ready', pool_of(j) .. ':' .. j.kind) end
-local function ready_score(j)
-  local seq = j.seq or string.match(j.id, '%-(%d+)$')
-  return integer_text((9 - tonumber(j.prio or 5)) * 281474976710656 + tonumber(seq))
-end
+local function ready_key(j) return names_of(pool_of(j)).ready[j.kind] end
+local function score_of(prio, seq) return integer_text((9 - prio) * 281474976710656 + seq) end
+local function ready_score(j) return score_of(j.prio or 5, j.seq or string.match(j.id, '%-(%d+)$')) end
 
 local function find(id)
-  local flat = redis.call('HGETALL', key('job', id))
+  local flat = call('HGETALL', key('job', id))
   if #flat == 0 then return nil end
-  local j = table_of(flat)
-  j.id = id
+  local j = { id = id, kind = nil, state = nil, run = nil, nonce = nil, worker = nil, created = nil, started = nil, output = nil } -- room
+  for i = 1, #flat, 2 do j[flat[i]] = flat[i + 1] end
   return j
 end
 local function must_find(id)
@@ -25,78 +23,104 @@ end
 -- Some fields of a job that need not exist.
 local function peek_at(id, ...)
   local names, t = { ... }, { id = id }
-  local values = redis.call('HMGET', key('job', id), ...)
+  local values = call('HMGET', key('job', id), ...)
   for i = 1, #names do t[names[i]] = values[i] or nil end
   return t
 end
 
+-- The HSET of a record, as a list: what `set` says of that job later joins it.
+local function set_record(p, j, command)
+  put_list(p, command)
+  p.job, p.command = j, command
+end
 -- Names and values, both as text.
 local function set(p, j, ...)
-  local record, given = key('job', j.id), { ... }
-  for i = 1, #given, 2 do j[given[i]] = given[i + 1] end
-  if p.record ~= record then
-    put(p, 'HSET', record, ...)
-    p.record, p.command = record, p[p.n]
-  else
-    local command, n = p.command, #p.command
-    for i = 1, #given do command[n + i] = given[i] end
+  if p.job ~= j then
+    local command = { 'HSET', key('job', j.id), ... }
+    for i = 3, #command, 2 do j[command[i]] = command[i + 1] end
+    return set_record(p, j, command)
   end
-end
--- The HSET of a new record, as a list: what `set` says of that record later joins it.
-local function set_new(p, command)
-  put_list(p, command)
-  p.record, p.command = command[2], command
+  local given, command, n = { ... }, p.command, #p.command
+  for i = 1, #given, 2 do
+    j[given[i]], command[n + i], command[n + i + 1] = given[i + 1], given[i], given[i + 1]
+  end
 end
 local function unset(p, j, ...)
   for _, name in ipairs({ ... }) do j[name] = nil end
   put(p, 'HDEL', key('job', j.id), ...)
-  p.record = nil -- what is set from now on comes after this
+  p.job = nil -- what is set from now on comes after this
 end
 
 -- One event in the queue's stream, and in the job's own once it has run.
-local function event(p, j, ...)
-  put(p, 'XADD', key('ev'), 'MAXLEN', '~', EVENTS_KEPT, '*', 'id', j.id, 'kind', j.kind, 'state', j.state, ...)
-  if j.run then put(p, 'XADD', key('ev', j.id), 'MAXLEN', '~', JOB_EVENTS_KEPT, '*', 'state', j.state, ...) end
+local function event_writes(act, id, kind, own, state, ...)
+  return act('XADD', keys.ev, 'MAXLEN', '~', EVENTS_KEPT, '*', 'id', id, 'kind', kind, 'state', state, ...)
+    and (not own or act('XADD', own, 'MAXLEN', '~', JOB_EVENTS_KEPT, '*', 'state', state, ...))
 end
+local function own_events(j) return j.run and key('ev', j.id) or false end
+local function event(p, j, ...) put_writes(p, event_writes, j.id, j.kind, own_events(j), j.state, ...) end
 
--- Tokens for idle workers: hints, so a bounded number of them.
+-- Tokens for idle workers: one for each that a claim has sent away and nobody has called back since. Tokens and those still to be called
+-- are never fewer than the workers that sleep; they may be more, as tokens are hints.
 local function wake(p, pool)
-  local wakes = p.wakes or {} -- tokens of a pool, those of this plan counted
-  local waiting = wakes[pool] or redis.call('LLEN', key('wake', pool))
-  if waiting < WAKES_KEPT then put(p, 'RPUSH', key('wake', pool), '1') end
-  wakes[pool], p.wakes = waiting + 1, wakes
-end
-
-local function leave(p, j)
-  if j.state == 'queued' then
-    put(p, 'ZREM', ready_key(j), j.id)
-    put(p, 'ZREM', key('open', pool_of(j)), j.id)
-  elseif HELD[j.state] then
-    put(p, 'ZREM', key('lease'), j.id)
-    put(p, 'ZREM', key('open', pool_of(j)), j.id)
-  elseif j.state then
-    put(p, 'ZREM', key(j.state), j.id) -- delayed, blocked and the ended states are names of zsets
+  local names, idle = names_of(pool), p.idle or {}
+  local waiting = idle[pool] or tonumber(call('HGET', keys.cfg, names.idle) or 0)
+  if waiting > 0 then
+    waiting = waiting - 1
+    put(p, 'RPUSH', names.wake, '1')
+    set_cfg(p, names.idle, integer_text(waiting))
   end
+  idle[pool], p.idle = waiting, idle
+end
+-- A worker was sent away. No more are noted than there are workers: one that comes again and again is one.
+local function note_idle(p, pool)
+  local waiting = tonumber(call('HGET', keys.cfg, names_of(pool).idle) or 0)
+  if waiting <= call('ZCARD', keys.workers) then set_cfg(p, names_of(pool).idle, integer_text(waiting + 1)) end
 end
 
--- pools: how many jobs of a pool have not ended; by: '1' or '-1'. O(1).
-local function count_open(p, j, by) put(p, 'HINCRBY', key('pools'), pool_of(j), by) end
+-- The index that a job is in, and whether it is among the open ones.
+local function index_of(j)
+  if j.state == 'queued' then return ready_key(j), true end
+  if HELD[j.state] then return keys.lease, true end
+  return keys[j.state] -- delayed, blocked and the ended states are names of zsets
+end
+local function leave_writes(act, id, index, open) return act('ZREM', index, id) and (not open or act('ZREM', open, id)) end
+local function leave(p, j)
+  local index, is_open = index_of(j)
+  put_writes(p, leave_writes, j.id, index, is_open and names_of(pool_of(j)).open or false)
+end
 
+-- How many jobs of a pool have not ended, in cfg; by: '1' or '-1'. O(1).
+local function count_open(p, j, by) put(p, 'HINCRBY', keys.cfg, names_of(pool_of(j)).count, by) end
+-- The pools that cfg counts open jobs of (pool -> their number), of cfg as a table.
+local function open_of(cfg)
+  local open = {}
+  for name, value in pairs(cfg) do
+    local pool = string.match(name, '^open:(.+)$')
+    if pool then open[pool] = tonumber(value) end
+  end
+  return open
+end
+
+local function pools_now() return sorted_names(open_of(table_of(call('HGETALL', keys.cfg)))) end
+
+local function ready_writes(act, id, kind, own, names, score, ...)
+  return act('ZADD', names.ready[kind], score, id) and act('ZADD', names.open, now_text, id)
+    and event_writes(act, id, kind, own, 'queued', ...)
+end
+-- Since when it waits for a worker: `queued`, or `created` where it has waited since then.
 local function enqueue(p, j, ...)
-  set(p, j, 'state', 'queued')
-  put(p, 'ZADD', ready_key(j), ready_score(j), j.id)
-  put(p, 'ZADD', key('open', pool_of(j)), now_text, j.id)
-  event(p, j, ...)
+  if j.is_new then set(p, j, 'state', 'queued') else set(p, j, 'state', 'queued', 'queued', now_text) end
+  put_writes(p, ready_writes, j.id, j.kind, own_events(j), names_of(pool_of(j)), ready_score(j), ...)
   wake(p, pool_of(j))
 end
 local function postpone(p, j, due, ...)
   set(p, j, 'state', 'delayed')
-  put(p, 'ZADD', key('delayed'), due, j.id)
+  put(p, 'ZADD', keys.delayed, due, j.id)
   event(p, j, 'due', due, ...)
 end
 local function block(p, j, ...)
   set(p, j, 'state', 'blocked')
-  put(p, 'ZADD', key('blocked'), ready_score(j), j.id)
+  put(p, 'ZADD', keys.blocked, ready_score(j), j.id)
   event(p, j, ...)
 end
 -- A job that waits for no other any more.
@@ -105,30 +129,31 @@ local function start(p, j, ...)
   if due > now then postpone(p, j, integer_text(due), ...) else enqueue(p, j, ...) end
 end
 
-local function retention_s(j, state)
-  return tonumber(j.keep) or (read_cfg(state == 'dead' and 'dead_retention_s' or 'retention_s'))
+local function retention_s(p, j, state)
+  return tonumber(j.keep or state ~= 'dead' and p.retention_s) or (read_cfg(state == 'dead' and 'dead_retention_s' or 'retention_s'))
 end
 
 -- Counts for metrics; what: '<what>:<kind>' or '<what>:<kind>:<state>'.
-local function tally(p, what) put(p, 'HINCRBY', key('counts'), what, '1') end
+local function tally(p, what) put(p, 'HINCRBY', keys.counts, what, '1') end
 
+local function end_writes(act, id, kind, own, state, index, open, count, until_ms, ...)
+  return leave_writes(act, id, index, open) and act('HINCRBY', keys.cfg, count, '-1') and act('ZADD', keys[state], until_ms, id)
+    and event_writes(act, id, kind, own, state, ...) and act('HINCRBY', keys.counts, 'ended:' .. kind .. ':' .. state, '1')
+    and (not own or act('PEXPIRE', own, EVENTS_TTL_MS))
+end
 -- The end itself, without what it means for other jobs. Answers for how many seconds the record stays.
 local function settle(p, j, state, ...)
-  leave(p, j)
-  count_open(p, j, '-1')
-  local stays_s = retention_s(j, state)
+  local names, stays_s, index, is_open = names_of(pool_of(j)), retention_s(p, j, state), index_of(j)
+  local open, until_ms = is_open and names.open or false, integer_text(now + stays_s * 1000)
   set(p, j, 'state', state, 'ended', now_text, ...)
-  put(p, 'ZADD', key(state), integer_text(now + stays_s * 1000), j.id)
-  event(p, j, ...)
-  tally(p, 'ended:' .. j.kind .. ':' .. state)
-  if j.run then put(p, 'PEXPIRE', key('ev', j.id), EVENTS_TTL_MS) end
+  put_writes(p, end_writes, j.id, j.kind, own_events(j), state, index, open, names.count, until_ms, ...)
   return stays_s
 end
 
 local END_WORDS = { failed = 'has failed', dead = 'is dead', cancelled = 'was cancelled' }
 local KID_FIELDS = { 'state', 'kind', 'pool', 'prio', 'seq', 'due', 'keep', 'run', 'cause', 'model', 'backbone' }
 local REFERENCES = { 'model', 'backbone' } -- fields that may name a job; <field>_url is what it published
-local function kids_of(id) return redis.call('SMEMBERS', key('kids', id)) end
+local function kids_of(id) return call('SMEMBERS', key('kids', id)) end
 local function kid(id) return peek_at(id, unpack(KID_FIELDS)) end
 
 -- Dependents of a job that ended otherwise than done, and theirs: skipped, with the first of them as the cause. O(dependents).
@@ -155,7 +180,7 @@ local function release_dependents(p, j)
     for _, name in ipairs(REFERENCES) do
       if k[name] == j.id then set(p, k, name .. '_url', j.result) end
     end
-    if k.state == 'blocked' and redis.call('SCARD', waits) - redis.call('SISMEMBER', waits, j.id) == 0 then
+    if k.state == 'blocked' and call('SCARD', waits) - call('SISMEMBER', waits, j.id) == 0 then
       leave(p, k)
       start(p, k)
     end
@@ -210,7 +235,8 @@ local function run_lost(p, j)
   close_run(p, j, 'lost')
   local worker = j.worker or '?'
   if count(p, j, 'lost') >= LOSSES_TO_DIE then
-    finish_as(p, j, 'dead', 'reason', string.format('its workers were lost %d times, last %s: see their logs, then mffa_retry', LOSSES_TO_DIE, worker))
+    local reason = string.format('its workers were lost %d times, last %s: see their logs, then mffa_retry', LOSSES_TO_DIE, worker)
+    finish_as(p, j, 'dead', 'reason', reason)
   else
     leave(p, j)
     enqueue(p, j, 'lost', worker)
@@ -236,7 +262,7 @@ local function revive_dependents(p, j)
   while changed do -- one with another parent that ended stays skipped, and so do its own dependents
     changed = false
     for _, id in ipairs(sorted_names(found)) do
-      local k, waits = found[id], redis.call('SMEMBERS', key('wait', id))
+      local k, waits = found[id], call('SMEMBERS', key('wait', id))
       table.sort(waits) -- so that the same calls have the same effects everywhere
       for _, parent in ipairs(waits) do
         if parent ~= j.id and not found[parent] then

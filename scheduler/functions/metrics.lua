@@ -1,12 +1,12 @@
 -- Numbers for monitoring: metrics. It writes nothing.
 
--- How long the longest waiting queued job of a pool has waited, in ms. open:<pool> holds queued and running jobs by time, so running ones
--- before it are passed over: O(running jobs of the pool), at most 1000.
+-- How long the longest waiting queued job of a pool has waited, in ms. open:<pool> holds queued and running jobs by when they were queued,
+-- so running ones before it are passed over: O(running jobs of the pool), at most 1000.
 local function oldest_queued_ms(pool)
   for from = 0, 900, 100 do
-    local entries = redis.call('ZRANGE', key('open', pool), from, from + 99, 'WITHSCORES')
+    local entries = call('ZRANGE', names_of(pool).open, from, from + 99, 'WITHSCORES')
     for i = 1, #entries, 2 do
-      if not redis.call('ZSCORE', key('lease'), entries[i]) then return math.max(0, now - tonumber(entries[i + 1])) end
+      if not call('ZSCORE', keys.lease, entries[i]) then return math.max(0, now - tonumber(entries[i + 1])) end
     end
     if #entries < 200 then return 0 end
   end
@@ -14,11 +14,11 @@ local function oldest_queued_ms(pool)
 end
 
 local function pool_metrics(tell)
-  for _, pool in ipairs(pool_names()) do
+  for _, pool in ipairs(pools_now()) do
     local ready = 0
-    for _, kind in ipairs(RUN_KINDS) do ready = ready + redis.call('ZCARD', key('ready', pool .. ':' .. kind)) end
+    for _, kind in ipairs(RUN_KINDS) do ready = ready + call('ZCARD', names_of(pool).ready[kind]) end
     tell('pool_jobs', pool, 'queued', ready)
-    tell('pool_jobs', pool, 'running', redis.call('ZCARD', key('open', pool)) - ready)
+    tell('pool_jobs', pool, 'running', call('ZCARD', names_of(pool).open) - ready)
     tell('pool_oldest_queued_ms', pool, '', ready > 0 and oldest_queued_ms(pool) or 0)
   end
   local workers = {}
@@ -41,13 +41,13 @@ local function counts_so_far()
     for _, what in ipairs({ 'lost', 'preempted', 'failures' }) do counts[what .. ':' .. kind] = 0 end
     for _, state in ipairs({ 'done', 'failed', 'dead', 'cancelled', 'skipped' }) do counts['ended:' .. kind .. ':' .. state] = 0 end
   end
-  for name, value in pairs(table_of(redis.call('HGETALL', key('counts')))) do counts[name] = value end
+  for name, value in pairs(table_of(call('HGETALL', keys.counts))) do counts[name] = value end
   return counts
 end
 
 -- metrics: a flat list of four words a number: its name, two labels ("" for none), the value.
 function verbs.metrics()
-  local list, queued, cfg = {}, 0, table_of(redis.call('HGETALL', key('cfg')))
+  local list, queued, cfg = {}, 0, table_of(call('HGETALL', keys.cfg))
   local function tell(...)
     for _, word in ipairs({ ... }) do list[#list + 1] = tostring(word) end
   end
@@ -56,10 +56,10 @@ function verbs.metrics()
     if list[i] == 'pool_jobs' and list[i + 2] == 'queued' then queued = queued + tonumber(list[i + 3]) end
   end
   for _, state in ipairs(LIST_ORDER) do
-    local n = state == 'queued' and queued or redis.call('ZCARD', key(state == 'running' and 'lease' or state))
+    local n = state == 'queued' and queued or call('ZCARD', keys[state == 'running' and 'lease' or state])
     tell('queue_jobs', state, '', n)
   end
-  tell('inbox', '', '', redis.call('XLEN', key('inbox')))
+  tell('inbox', '', '', call('XLEN', keys.inbox))
   tell('full', '', '', cfg.full and 1 or 0)
   tell('submitted', '', '', cfg.seq or 0)
   for _, name in ipairs(sorted_names(cfg)) do

@@ -2,7 +2,7 @@
 
 local FIGURES = { 'image_auroc', 'pixel_auroc', 'aupro', 'f1_max' }
 local DATES = { created = 'submitted', due = 'not_before', started = 'started', ended = 'ended' }
-local UNSEEN = { nonce = true, seq = true, ev_at = true, stop = true, run_ended = true, summary = true }
+local UNSEEN = { nonce = true, queued = true, seq = true, ev_at = true, stop = true, run_ended = true, summary = true }
 
 -- status <id>: the record for people: state, progress, figures, reason and result first; `summary` by its size alone.
 function verbs.status(args)
@@ -26,7 +26,8 @@ function verbs.status(args)
     tell(name)
   end
   for _, name in ipairs(kinds[j.kind] and kinds[j.kind].own or {}) do tell(name) end
-  for _, name in ipairs({ 'model_url', 'backbone_url', 'inputs', 'after', 'timeout', 'retries', 'keep', 'trace', 'worker', 'run', 'failures', 'lost', 'preempted' }) do tell(name) end
+  for _, name in ipairs({ 'model_url', 'backbone_url', 'inputs', 'after', 'timeout', 'retries', 'keep', 'trace' }) do tell(name) end
+  for _, name in ipairs({ 'worker', 'run', 'failures', 'lost', 'preempted' }) do tell(name) end
   for _, name in ipairs({ 'created', 'due', 'started', 'ended' }) do add(list, DATES[name], j[name] and date_text(j[name])) end
   add(list, 'summary_bytes', j.summary and #j.summary)
   return list
@@ -34,8 +35,8 @@ end
 
 local function workers_now() -- those seen lately: a list of {id, fields}
   local list = {}
-  for _, id in ipairs(redis.call('ZRANGE', key('workers'), 0, 999)) do
-    local w = table_of(redis.call('HGETALL', key('worker', id)))
+  for _, id in ipairs(call('ZRANGE', keys.workers, 0, 999)) do
+    local w = table_of(call('HGETALL', key('worker', id)))
     if w.seen then
       w.id = id
       list[#list + 1] = w
@@ -58,11 +59,11 @@ end
 
 local function explain_queued(j, say)
   local pool = pool_of(j)
-  local paused = redis.call('HMGET', key('cfg'), 'paused:kind:' .. j.kind, 'paused:pool:' .. pool)
+  local paused = call('HMGET', keys.cfg, 'paused:kind:' .. j.kind, names_of(pool).paused)
   if paused[1] then say('kind %s is paused: FCALL mffa_resume 0 kind %s', j.kind, j.kind) end
   if paused[2] then say('pool %s is paused: FCALL mffa_resume 0 pool %s', pool, pool) end
   local before = 0
-  for _, kind in ipairs(RUN_KINDS) do before = before + redis.call('ZCOUNT', key('ready', pool .. ':' .. kind), '-inf', '(' .. ready_score(j)) end
+  for _, kind in ipairs(RUN_KINDS) do before = before + call('ZCOUNT', names_of(pool).ready[kind], '-inf', '(' .. ready_score(j)) end
   say('%d queued jobs of pool %s come before it', before, pool)
   local able, busy = 0, 0
   for _, w in ipairs(workers_now()) do
@@ -82,10 +83,10 @@ function verbs.explain(args)
   say('%s is %s', j.id, j.state)
   if j.state == 'queued' then explain_queued(j, say) end
   if j.state == 'delayed' then
-    say('it starts in %d s at the earliest', math.max(0, math.ceil((redis.call('ZSCORE', key('delayed'), j.id) - now) / 1000)))
+    say('it starts in %d s at the earliest', math.max(0, math.ceil((call('ZSCORE', keys.delayed, j.id) - now) / 1000)))
   end
   if j.state == 'blocked' then
-    local waits = redis.call('SMEMBERS', key('wait', j.id))
+    local waits = call('SMEMBERS', key('wait', j.id))
     table.sort(waits)
     for _, id in ipairs(waits) do
       local parent = peek_at(id, 'state', 'kind', 'phase', 'done', 'total')
@@ -93,7 +94,7 @@ function verbs.explain(args)
     end
   end
   if HELD[j.state] then
-    local left = (redis.call('ZSCORE', key('lease'), j.id) or now) - now
+    local left = (call('ZSCORE', keys.lease, j.id) or now) - now
     say('worker %s has it, run %s%s', j.worker, j.run, progress_of(j))
     if left < 0 then say('its lease ran out %d s ago: without a scheduler nobody takes it back', math.floor(-left / 1000))
     else say('its lease lasts %d s without a beat', math.floor(left / 1000)) end
@@ -111,13 +112,13 @@ local function indexes(state, pool, kind)
   for _, name in ipairs(LIST_ORDER) do
     if not state or state == name or (state == 'cancelling' and name == 'running') then
       if name == 'queued' then
-        for _, of in ipairs(pool and { pool } or pool_names()) do
-          for _, k in ipairs(kind and { kind } or RUN_KINDS) do list[#list + 1] = { key('ready', of .. ':' .. k), 'ZRANGE' } end
+        for _, of in ipairs(pool and { pool } or pools_now()) do
+          for _, k in ipairs(kind and { kind } or RUN_KINDS) do list[#list + 1] = { names_of(of).ready[k], 'ZRANGE' } end
         end
       elseif name == 'running' then
-        list[#list + 1] = { key('lease'), 'ZRANGE' }
+        list[#list + 1] = { keys.lease, 'ZRANGE' }
       else
-        list[#list + 1] = { key(name), ENDED[name] and 'ZREVRANGE' or 'ZRANGE' }
+        list[#list + 1] = { keys[name], ENDED[name] and 'ZREVRANGE' or 'ZRANGE' }
       end
     end
   end
@@ -125,7 +126,10 @@ local function indexes(state, pool, kind)
 end
 
 local list_options = {
-  state = { type = 'choice', words = { 'running', 'cancelling', 'queued', 'delayed', 'blocked', 'failed', 'dead', 'done', 'cancelled', 'skipped', 'rejected' } },
+  state = {
+    type = 'choice',
+    words = { 'running', 'cancelling', 'queued', 'delayed', 'blocked', 'failed', 'dead', 'done', 'cancelled', 'skipped', 'rejected' },
+  },
   kind = { type = 'choice', words = RUN_KINDS },
   pool = fields.pool,
   limit = { type = 'integer', min = 1, max = 1000 },
@@ -135,7 +139,8 @@ local LIST_LOOKS = 2000 -- records that one call reads at most
 
 local function list_row(id, o)
   local j = peek_at(id, 'state', 'kind', 'pool', 'prio', 'phase', 'done', 'total', 'reason')
-  if not j.state or (o.state and j.state ~= o.state) or (o.kind and j.kind ~= o.kind) or (o.pool and pool_of(j) ~= o.pool) then return nil end
+  if not j.state or o.state and j.state ~= o.state then return nil end
+  if o.kind and j.kind ~= o.kind or o.pool and pool_of(j) ~= o.pool then return nil end
   local row = { 'id', id, 'state', j.state }
   add(row, 'kind', j.kind)
   if j.kind then
@@ -157,7 +162,7 @@ function verbs.list(args)
   index, offset = tonumber(index), tonumber(offset)
   local all, rows, limit, looks = indexes(o.state, o.pool, o.kind), {}, tonumber(o.limit or 50), LIST_LOOKS
   while all[index] and #rows < limit and looks > 0 do
-    local ids = redis.call(all[index][2], all[index][1], offset, offset + math.min(looks, limit) - 1)
+    local ids = call(all[index][2], all[index][1], offset, offset + math.min(looks, limit) - 1)
     for _, id in ipairs(ids) do
       if #rows == limit then break end
       offset, looks = offset + 1, looks - 1
@@ -173,24 +178,24 @@ end
 
 -- stats: counts by state, pool and worker.
 function verbs.stats()
-  local list, queued, pools, cfg = {}, 0, {}, table_of(redis.call('HGETALL', key('cfg')))
-  local unended = table_of(redis.call('HGETALL', key('pools')))
+  local list, queued, pools, cfg = {}, 0, {}, table_of(call('HGETALL', keys.cfg))
+  local unended = open_of(cfg)
   for _, pool in ipairs(sorted_names(unended)) do
     local ready = 0
-    for _, kind in ipairs(RUN_KINDS) do ready = ready + redis.call('ZCARD', key('ready', pool .. ':' .. kind)) end
+    for _, kind in ipairs(RUN_KINDS) do ready = ready + call('ZCARD', names_of(pool).ready[kind]) end
     queued = queued + ready
-    local open = redis.call('ZCARD', key('open', pool))
-    if tonumber(unended[pool]) > 0 then
+    local open = call('ZCARD', names_of(pool).open)
+    if unended[pool] > 0 then
       add(pools, 'pool:' .. pool .. ':queued', ready)
       add(pools, 'pool:' .. pool .. ':open', open)
     end
   end
   add(list, 'queued', queued)
-  add(list, 'running', redis.call('ZCARD', key('lease')))
+  add(list, 'running', call('ZCARD', keys.lease))
   for _, state in ipairs(LIST_ORDER) do
-    if state ~= 'queued' and state ~= 'running' then add(list, state, redis.call('ZCARD', key(state))) end
+    if state ~= 'queued' and state ~= 'running' then add(list, state, call('ZCARD', keys[state])) end
   end
-  add(list, 'inbox', redis.call('XLEN', key('inbox')))
+  add(list, 'inbox', call('XLEN', keys.inbox))
   for i = 1, #pools do list[#list + 1] = pools[i] end
   for _, name in ipairs(sorted_names(cfg)) do
     if string.match(name, '^paused:') then add(list, name, date_text(cfg[name])) end
@@ -199,7 +204,8 @@ function verbs.stats()
   local workers = workers_now()
   add(list, 'workers', #workers)
   for _, w in ipairs(workers) do
-    add(list, 'worker:' .. w.id, string.format('%s %s %s%s', w.pool or 'default', w.kinds or '?', w.job or 'idle', w.drain and ' draining' or ''))
+    local text = string.format('%s %s %s%s', w.pool or 'default', w.kinds or '?', w.job or 'idle', w.drain and ' draining' or '')
+    add(list, 'worker:' .. w.id, text)
   end
   add(list, 'submitted_so_far', cfg.seq or 0)
   add(list, 'library', VERSION)

@@ -11,22 +11,28 @@ local settings = {
 -- configure <setting> <value>...: what the functions go by, until it is set again.
 function verbs.configure(args)
   local o, p = read_options(settings, args, 1), plan()
-  local stored = table_of(redis.call('HGETALL', key('cfg')))
+  local stored = table_of(call('HGETALL', keys.cfg))
   for name, value in pairs(o) do
-    if stored[name] ~= value then put(p, 'HSET', key('cfg'), name, value) end
+    if stored[name] ~= value then set_cfg(p, name, value) end
   end
+  for pool, open in pairs(table_of(call('HGETALL', keys.pools))) do -- where libraries before 3 counted them
+    put(p, 'HINCRBY', keys.cfg, names_of(pool).count, open)
+    put(p, 'HDEL', keys.pools, pool)
+  end
+  if not stored.about then set_cfg(p, 'about', ABOUT_CFG) end
+  if not stored.paused and #sorted_names(pauses_of(stored)) == 0 then set_cfg(p, 'paused', 'none') end
   commit(p)
   return { ok = 'OK' }
 end
 
 local BATCH = 200 -- of each sort of work, so that one call is short
 
-local function due_ids(zset) return redis.call('ZRANGEBYSCORE', key(zset), '-inf', now, 'LIMIT', 0, BATCH) end
+local function due_ids(zset) return call('ZRANGEBYSCORE', keys[zset], '-inf', now, 'LIMIT', 0, BATCH) end
 
 -- An index entry whose record is gone means nothing.
 local function forget(index, id)
   local p = plan()
-  put(p, 'ZREM', key(index), id)
+  put(p, 'ZREM', keys[index], id)
   commit(p)
 end
 
@@ -34,18 +40,18 @@ end
 local function grant_grace(reaped, lease_ms)
   if reaped == process_token() then return end
   local p = plan()
-  for _, id in ipairs(redis.call('ZRANGE', key('lease'), 0, -1)) do put(p, 'ZADD', key('lease'), integer_text(now + lease_ms), id) end
-  put(p, 'HSET', key('cfg'), 'reaped', process)
+  for _, id in ipairs(call('ZRANGE', keys.lease, 0, -1)) do put(p, 'ZADD', keys.lease, integer_text(now + lease_ms), id) end
+  put(p, 'HSET', keys.cfg, 'reaped', process)
   commit(p)
 end
 
 local function watch_memory(was_full)
   if not redis.acl_check_cmd('INFO', 'memory') then return end
-  local info = redis.call('INFO', 'memory')
+  local info = call('INFO', 'memory')
   local used, most = tonumber(string.match(info, 'used_memory:(%d+)')), tonumber(string.match(info, 'maxmemory:(%d+)'))
   local full, p = most > 0 and used > most * 0.95, plan()
-  if full and not was_full then put(p, 'HSET', key('cfg'), 'full', '1') end
-  if not full and was_full then put(p, 'HDEL', key('cfg'), 'full') end
+  if full and not was_full then put(p, 'HSET', keys.cfg, 'full', '1') end
+  if not full and was_full then put(p, 'HDEL', keys.cfg, 'full') end
   commit(p)
 end
 
@@ -87,7 +93,7 @@ local function remove(state, id)
     if is_job_id(parent) then put(p, 'SREM', key('kids', parent), id) end
   end
   for _, name in ipairs({ 'job', 'kids', 'wait', 'ev' }) do put(p, 'DEL', key(name, id)) end
-  put(p, 'ZREM', key(state), id)
+  put(p, 'ZREM', keys[state], id)
   commit(p)
 end
 local function remove_old()
@@ -98,7 +104,7 @@ local function remove_old()
     removed, more = removed + #ids, more or #ids == BATCH
   end
   local p = plan()
-  put(p, 'ZREMRANGEBYSCORE', key('workers'), '-inf', now - 3600000)
+  put(p, 'ZREMRANGEBYSCORE', keys.workers, '-inf', now - 3600000)
   commit(p)
   return removed, more
 end
@@ -137,21 +143,21 @@ local function answer_message(id, args, full)
   if refusal then state, name, value = 'rejected', 'reason', refusal end
   if refusal then tally(p, 'refused:' .. string.match(refusal, '^%a+')) end
   put(p, 'HSET', key('job', id), 'state', state, 'created', now, 'ended', now, name, value)
-  put(p, 'ZADD', key(state), integer_text(now + retention_s({}, state) * 1000), id)
-  put(p, 'XADD', key('ev'), 'MAXLEN', '~', EVENTS_KEPT, '*', 'id', id, 'state', state, name, value)
-  put(p, 'XDEL', key('inbox'), id)
+  put(p, 'ZADD', keys[state], integer_text(now + retention_s(p, {}, state) * 1000), id)
+  put(p, 'XADD', keys.ev, 'MAXLEN', '~', EVENTS_KEPT, '*', 'id', id, 'state', state, name, value)
+  put(p, 'XDEL', keys.inbox, id)
   commit(p)
   return true
 end
 -- While messages wait for room, the next call goes on behind those that this one has looked at, and from the start after the last one.
 local function read_inbox(from)
-  local entries = redis.call('XRANGE', key('inbox'), from and '(' .. from or '-', '+', 'COUNT', BATCH)
+  local entries = call('XRANGE', keys.inbox, from and '(' .. from or '-', '+', 'COUNT', BATCH)
   local answered, full, p = 0, {}, plan()
   for _, entry in ipairs(entries) do
     if answer_message(entry[1], entry[2], full) then answered = answered + 1 end
   end
-  if #entries == BATCH and (answered < BATCH or from) then put(p, 'HSET', key('cfg'), 'inbox_at', entries[BATCH][1])
-  elseif from then put(p, 'HDEL', key('cfg'), 'inbox_at') end
+  if #entries == BATCH and (answered < BATCH or from) then put(p, 'HSET', keys.cfg, 'inbox_at', entries[BATCH][1])
+  elseif from then put(p, 'HDEL', keys.cfg, 'inbox_at') end
   commit(p)
   return answered
 end
@@ -167,9 +173,9 @@ function verbs.reap(args)
   local lost, promoted, answered = reap_leases(), promote_delayed(), read_inbox(inbox_at)
   local removed, more = remove_old()
   local p = plan()
-  put(p, 'HINCRBY', key('cfg'), 'tick', 1)
+  put(p, 'HINCRBY', keys.cfg, 'tick', 1)
   commit(p)
-  local list, after = {}, redis.call('HMGET', key('cfg'), 'tick', 'seq', 'epoch', 'lease_ms')
+  local list, after = {}, call('HMGET', keys.cfg, 'tick', 'seq', 'epoch', 'lease_ms')
   add(list, 'lost', lost)
   add(list, 'promoted', promoted)
   add(list, 'answered', answered)

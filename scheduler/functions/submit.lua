@@ -31,7 +31,9 @@ end
 local function check_parent(id, name, kind)
   local parent = peek_at(id, 'state', 'kind', 'cause', 'result')
   if not parent.state then refuse('NOPARENT', '%s names %s and there is no such job: submit it first', name, id) end
-  if kind and parent.kind ~= kind then refuse('BADFIELD', '%s names %s, a %s job: give the id of a %s job', name, id, parent.kind or '?', kind) end
+  if kind and parent.kind ~= kind then
+    refuse('BADFIELD', '%s names %s, a %s job: give the id of a %s job', name, id, parent.kind or '?', kind)
+  end
   if bad_end(parent) then
     local root = parent.cause or id
     refuse('PARENTENDED', '%s names %s and it is %s: retry %s first, or name another', name, id, parent.state, root)
@@ -47,6 +49,7 @@ local function add_parent(waits, published, id, name, kind)
   end
 end
 local function parents_of(given)
+  if not (given.after or given.model or given.backbone) then return NONE, NONE end
   local waits, published = {}, {}
   for _, id in ipairs(given.after and words_of(given.after) or {}) do add_parent(waits, published, id, 'after') end
   for i = 1, #REFERENCES do
@@ -64,7 +67,7 @@ local function mark_of(kind, given)
   return table.concat(marks, ' ')
 end
 local function earlier(kind, given)
-  local stored = redis.call('GET', key('idem', given.idem))
+  local stored = call('GET', key('idem', given.idem))
   if not stored then return nil end
   local ids, marks = string.match(stored, '^(.-)|(.*)$')
   local mark = mark_of(kind, given)
@@ -86,29 +89,31 @@ end
 
 -- Pools without an open job make room for a new one.
 local function check_pools(p, pool)
-  if redis.call('HLEN', key('pools')) < POOLS_MAX then return end
-  local counts, room = table_of(redis.call('HGETALL', key('pools'))), false
-  for _, name in ipairs(sorted_names(counts)) do
-    if tonumber(counts[name]) <= 0 then
-      put(p, 'HDEL', key('pools'), name)
+  local open, room = open_of(table_of(call('HGETALL', keys.cfg))), false
+  local names = sorted_names(open)
+  if #names < MOST.pools then return end
+  for _, name in ipairs(names) do
+    if open[name] <= 0 then
+      put(p, 'HDEL', keys.cfg, names_of(name).count, names_of(name).idle)
       room = true
     end
   end
   if room then return end
-  refuse('FULL', 'pool "%s" is new and %d pools have open jobs already: name one of them, mffa_stats shows them', shown(pool), POOLS_MAX)
+  refuse('FULL', 'pool "%s" is new and %d pools have open jobs already: name one of them, mffa_stats shows them', shown(pool), MOST.pools)
 end
-local function check_room(p, full, max_queued, pool, more)
+-- The number of open jobs that the pool has when so many more have come. open, full, max_queued: as they stand in cfg.
+local function check_room(p, pool, more, open, full, max_queued)
   if full then refuse('FULL', 'Redis is almost out of memory: wait until ended jobs are removed, or raise its maxmemory') end
-  local open = redis.call('HGET', key('pools'), pool)
   if not open then check_pools(p, pool) end
-  open = tonumber(open or 0)
-  if open + more > max_queued then
-    refuse('FULL', 'pool "%s" has %d open jobs and may have %d: submit later, or raise MFFA_MAX_QUEUED', shown(pool), open, max_queued)
-  end
+  open, max_queued = tonumber(open or 0), tonumber(max_queued or DEFAULTS.max_queued)
+  if open + more <= max_queued then return open + more end
+  refuse('FULL', 'pool "%s" has %d open jobs and may have %d: submit later, or raise MFFA_MAX_QUEUED', shown(pool), open, max_queued)
 end
 
-local function create(p, id, part, waits, published)
-  local j, command = { id = id, kind = part.kind }, { 'HSET', key('job', id), 'kind', part.kind, 'created', now_text }
+-- seq: of its id. The nils are room for what joins.
+local function create(p, id, seq, part, waits, published)
+  local j = { id = id, kind = part.kind, is_new = true, seq = seq, state = nil, dataset = nil, output = nil, pool = nil }
+  local command = { 'HSET', key('job', id), 'kind', part.kind, 'created', now_text, nil, nil, nil, nil, nil, nil, nil, nil, nil, nil }
   for name, value in pairs(part.fields) do
     j[name] = value
     if name ~= 'idem' and name ~= 'delay' then add(command, name, value) end
@@ -118,11 +123,10 @@ local function create(p, id, part, waits, published)
     j.due = integer_text(now + tonumber(j.delay) * 1000)
     add(command, 'due', j.due)
   end
-  set_new(p, command)
-  count_open(p, j, '1')
-  for _, parent in ipairs(waits) do
-    put(p, 'SADD', key('kids', parent), id)
-    put(p, 'SADD', key('wait', id), parent)
+  set_record(p, j, command)
+  for i = 1, #waits do
+    put(p, 'SADD', key('kids', waits[i]), id)
+    put(p, 'SADD', key('wait', id), waits[i])
   end
   if #waits > 0 then block(p, j) else start(p, j) end
 end
@@ -133,36 +137,82 @@ local function prepare(kind, given)
   if known then return { ids = known } end
   local parts, p, ids = expand(kind, given), plan(), {}
   local pool = given.pool or fields.pool.default
-  local seq, epoch, drawn_by, full, max_queued = read_cfg('seq', 'epoch', 'process', 'full', 'max_queued')
+  local names = names_of(pool)
+  local cfg = call('HMGET', keys.cfg, 'seq', 'epoch', 'process', 'full', 'max_queued', names.count, names.idle)
+  local seq = tonumber(cfg[1] or 0)
   local first, published = parents_of(parts[1].fields)
-  check_room(p, full, max_queued, pool, #parts)
-  epoch = take_ids(p, epoch, drawn_by, #parts)
-  for i, part in ipairs(parts) do
-    ids[i] = epoch .. '-' .. integer_text(tonumber(seq or 0) + i)
-    for name, place in pairs(part.references or {}) do part.fields[name] = ids[place] end
-    create(p, ids[i], part, i == 1 and first or { ids[i - 1] }, i == 1 and published or {})
+  local open = check_room(p, pool, #parts, cfg[6], cfg[4], cfg[5])
+  local epoch = epoch_now(p, cfg[2], cfg[3])
+  set_cfg(p, names.count, integer_text(open))
+  p.idle = { [pool] = tonumber(cfg[7] or 0) }
+  local number
+  for i = 1, #parts do
+    local part = parts[i]
+    number = integer_text(seq + i)
+    ids[i] = epoch .. '-' .. number
+    for name, place in pairs(part.references or NONE) do part.fields[name] = ids[place] end
+    create(p, ids[i], seq + i, part, i == 1 and first or { ids[i - 1] }, i == 1 and published or NONE)
   end
+  set_cfg(p, 'seq', number)
   if given.idem then put(p, 'SET', key('idem', given.idem), table.concat(ids, ' ') .. '|' .. mark_of(kind, given), 'PX', IDEM_TTL_MS) end
   return { plan = p, ids = ids, parts = parts }
 end
 
+-- Most jobs wait for nothing, in a pool whose workers are busy. Such a one is written as prepare and commit would write it, but without a
+-- plan, which is a third of their time. nil: it is none of those, or not to be had, and goes the long way.
+local function plain_writes(act, id, kind, command, score, number, open, names)
+  return act('HSET', keys.cfg, names.count, open, 'seq', number) and act(unpack(command)) and ready_writes(act, id, kind, nil, names, score)
+end
+local function submit_plain(kind, given)
+  if kind == 'pipeline' or given.idem or given.delay or given.after or given.model and is_job_id(given.model)
+    or given.backbone and is_job_id(given.backbone) then
+    return nil
+  end
+  local names = names_of(given.pool or 'default')
+  local cfg = call('HMGET', keys.cfg, 'seq', 'epoch', 'process', 'full', 'max_queued', names.count, names.idle)
+  local open, seq, most = cfg[6] and cfg[6] + 1, cfg[1] and cfg[1] + 1, tonumber(cfg[5] or DEFAULTS.max_queued)
+  if not (open and seq) or cfg[3] ~= process or cfg[4] or open > most or (cfg[7] or '0') ~= '0' then return nil end
+  local number = integer_text(seq)
+  local id = cfg[2] .. '-' .. number
+  local command, n = { 'HSET', key('job', id), 'kind', kind, 'created', now_text, 'state', 'queued', nil, nil, nil, nil, nil, nil }, 8
+  for name, value in pairs(given) do
+    command[n + 1], command[n + 2] = name, value
+    n = n + 2
+  end
+  local score = score_of(given.prio or 5, seq)
+  open = integer_text(open)
+  if not plain_writes(may, id, kind, command, score, number, open, names) then return nil end
+  plain_writes(call, id, kind, command, score, number, open, names)
+  return { id }
+end
+
 -- submit <kind> <field> <value>...: the ids, one a job.
 function verbs.submit(args)
-  local made = prepare(args[1] or '', read_fields(args[1] or '', args, 2))
+  local kind = args[1] or ''
+  local given = read_fields(kind, args, 2)
+  local plain = submit_plain(kind, given)
+  if plain then return plain end
+  local made = prepare(kind, given)
   if made.plan then commit(made.plan) end
   return made.ids
 end
 
--- Puts the fields that a worker gets for a job behind what is in the list: the chosen ones, and the defaults of the others.
-local function add_fields(list, kind, j)
-  local names, defaults, n = kinds[kind].told, kinds[kind].defaults, #list
-  for i = 1, #names do
-    local value = j[names[i]] or defaults[i]
-    if value then
-      list[n + 1], list[n + 2] = names[i], value
-      n = n + 2
-    end
+-- The fields that a worker gets for a job, as names and values: a list that ends with `defaults_of` its kind, which begin at `first`, gets
+-- what was chosen, and what has no default. Answers its length: there is room for some more.
+local function defaults_of(kind) return unpack(kinds[kind].defaults, 1, kinds[kind].room) end
+local function append(list, n, name, value)
+  if not value then return n end
+  list[n + 1], list[n + 2] = name, value
+  return n + 2
+end
+local function tell_fields(list, first, kind, j)
+  local others, n = kinds[kind].others, first + #kinds[kind].defaults - 1
+  for i = first, n, 2 do
+    local chosen = j[list[i]]
+    if chosen then list[i + 1] = chosen end
   end
+  for i = 1, #others do n = append(list, n, others[i], j[others[i]]) end
+  return n
 end
 
 -- check <kind> <field> <value>...: what submit would make, one list of names and values a job; nothing is stored.
@@ -170,9 +220,9 @@ function verbs.check(args)
   local kind = args[1] or ''
   local made, answer = prepare(kind, read_fields(kind, args, 2)), {}
   for i, part in ipairs(made.parts or {}) do
-    local list = { 'kind', part.kind }
-    add_fields(list, part.kind, part.fields)
-    for name in pairs(part.references or {}) do
+    local list = { 'kind', part.kind, defaults_of(part.kind) }
+    tell_fields(list, 3, part.kind, part.fields)
+    for name in pairs(part.references or NONE) do
       for at = 1, #list, 2 do
         if list[at] == name then list[at + 1] = 'the job before' end
       end
@@ -190,7 +240,9 @@ function verbs.help(args)
   local lines = {}
   if not args[1] then
     lines[1] = 'FCALL mffa_submit 0 <kind> <field> <value> ...; FCALL_RO mffa_help 0 <kind> shows the fields of a kind'
-    for _, kind in ipairs(KIND_NAMES) do lines[#lines + 1] = kind .. ': ' .. kinds[kind].help .. ' (needs ' .. table.concat(kinds[kind].needs, ' ') .. ')' end
+    for _, kind in ipairs(KIND_NAMES) do
+      lines[#lines + 1] = kind .. ': ' .. kinds[kind].help .. ' (needs ' .. table.concat(kinds[kind].needs, ' ') .. ')'
+    end
     for _, name in ipairs(COMMON) do lines[#lines + 1] = describe(nil, name) end
     lines[#lines + 1] = 'people: submit check help status explain list stats cancel retry setprio pause resume drain'
     lines[#lines + 1] = 'workers: claim peek beat finish fail release'

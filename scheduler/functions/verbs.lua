@@ -6,20 +6,19 @@ local READS = { 'status', 'explain', 'list', 'stats', 'metrics', 'help', 'check'
 local ALWAYS = { 'claim', 'beat', 'finish', 'fail', 'release', 'cancel', 'pause', 'resume', 'drain', 'configure', 'reap' }
 local IF_ROOM = { 'submit', 'retry', 'setprio' }
 
-local function queue_prefix(keys)
-  if #keys == 0 then return 'mffa:{main}:' end
-  if #keys > 1 then refuse('BADFIELD', '%d keys are given: give 0 keys, or 1 key mffa:{<queue>}', #keys) end
-  local name = keys[1]
-  if not string.match(name, '^mffa:{[%w._-]+}$') then refuse('BADFIELD', 'key "%s" is not a queue: give 0 keys, or 1 key mffa:{<queue>}', shown(name)) end
-  return name .. ':'
+local function queue_prefix(given)
+  if #given == 0 then return 'mffa:{main}:' end
+  if #given > 1 then refuse('BADFIELD', '%d keys are given: give 0 keys, or 1 key mffa:{<queue>}', #given) end
+  if string.match(given[1], '^mffa:{[%w._-]+}$') then return given[1] .. ':' end
+  refuse('BADFIELD', 'key "%s" is not a queue: give 0 keys, or 1 key mffa:{<queue>}', shown(given[1]))
 end
 
-local function call(verb, keys, args)
-  local queue = queue_prefix(keys)
-  if queue ~= prefix then prefix, single_keys = queue, {} end
-  local t = redis.call('TIME')
-  now = t[1] * 1000 + math.floor(t[2] / 1000)
-  now_text = integer_text(now)
+local function answer_to(verb, given, args)
+  local queue = queue_prefix(given)
+  if queue ~= prefix then choose_queue(queue) end
+  local t = call('TIME') -- s and us
+  now_text = t[1] .. string.sub('00000' .. t[2], -6, -4)
+  now = tonumber(now_text)
   return verb(args)
 end
 
@@ -37,9 +36,12 @@ local function register(names, flags)
     register_function({
       function_name = 'mffa_' .. name,
       flags = flags,
-      callback = function(keys, args)
-        if not redis then redis, string, table, math, error, ipairs, pairs, pcall, tonumber, tostring, type, unpack = globals() end
-        local ok, answer = pcall(call, verb, keys, args)
+      callback = function(given, args)
+        if not redis then
+          redis, call, may, string, table, math, error, ipairs, pairs, pcall, select, setmetatable, tonumber, tostring, type,
+            unpack = globals()
+        end
+        local ok, answer = pcall(answer_to, verb, given, args)
         if ok then return answer end
         return error_answer(name, answer)
       end,

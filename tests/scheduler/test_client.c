@@ -193,7 +193,7 @@ static void an_older_library_is_replaced_and_a_newer_one_stays(void **state) {
         const mffa_span words[] = {mffa_span_of("FUNCTION"), mffa_span_of("LOAD"), mffa_span_of("REPLACE"), mffa_span_of(lua)};
         assert_ok(mffa_queue_command(redis.queue, words, 4, &reply, &err));
         assert_ok(mffa_queue_load_library(redis.queue, &err));
-        assert_string_equal(mffa_test_fcall(&redis, "version"), i == 0 ? "2" : "9");
+        assert_string_equal(mffa_test_fcall(&redis, "version"), i == 0 ? "3" : "9");
     }
     mffa_test_ask(&redis, "FUNCTION FLUSH");
     mffa_err err = {0};

@@ -105,7 +105,7 @@ static void it_goes_on_after_redis_was_restarted_and_the_library_flushed(void **
     assert_string_equal(state_of(id), "queued"); /* it had been kept */
     assert_false(log_has(&d, "redis.lost_writes"));
     mffa_test_ask(&redis, "FUNCTION FLUSH");
-    wait_for(strcmp(mffa_test_fcall(&redis, "version"), "2") == 0);
+    wait_for(strcmp(mffa_test_fcall(&redis, "version"), "3") == 0);
     id = due_job();
     wait_for(strcmp(state_of(id), "queued") == 0);
     kill(d.pid, SIGTERM);

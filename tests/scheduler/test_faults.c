@@ -222,7 +222,7 @@ static void a_redis_that_forgot_everything_fences_old_runs_and_gives_out_no_old_
 
 /* Our library, as if it had this version and took programs from this one on. */
 static void load_version(int version, int oldest) {
-    static const char first[] = "local VERSION = 2 ", second[] = "local OLDEST_CLIENT = 1 ";
+    static const char first[] = "local VERSION = 3 ", second[] = "local OLDEST_CLIENT = 1 ";
     MFFA_AUTO(mffa_free_p) char *text = strdup(mffa_functions_source);
     MFFA_AUTO(mffa_reply_close_p) mffa_reply *reply = NULL;
     mffa_err err = {0};
@@ -242,7 +242,7 @@ static void an_older_library_is_replaced_by_the_first_claim_and_its_jobs_stay(vo
     assert_ok(submit(redis.queue, "a", id, &err));
     assert_ok(claim(redis.queue, "w1", &l, &err));
     assert_string_equal(l.job, id);
-    assert_string_equal(mffa_test_fcall(&redis, "version"), "2");
+    assert_string_equal(mffa_test_fcall(&redis, "version"), "3");
     assert_ok(say(redis.queue, &l, FINISH, &err));
     mffa_lease_done(&l);
 }
@@ -251,10 +251,10 @@ static void a_newer_library_that_takes_older_programs_serves_them(void **state) 
     (void)state;
     mffa_err err = {0};
     char id[64];
-    load_version(3, 1);
+    load_version(4, 1);
     assert_ok(live(redis.queue, "a", FINISH, id, &err));
-    assert_string_equal(mffa_test_fcall(&redis, "version"), "3");
-    load_version(2, 1);
+    assert_string_equal(mffa_test_fcall(&redis, "version"), "4");
+    load_version(3, 1);
 }
 
 static void a_newer_library_that_does_not_take_older_programs_says_so_and_stays(void **state) {
@@ -262,13 +262,26 @@ static void a_newer_library_that_does_not_take_older_programs_says_so_and_stays(
     mffa_err err = {0};
     mffa_lease l = {0};
     char id[64];
-    load_version(3, 3);
+    load_version(4, 4);
     assert_ok(submit(redis.queue, "a", id, &err));
     assert_int_equal(claim(redis.queue, "w1", &l, &err), MFFA_EUNSUPPORTED);
-    assert_string_equal(err.msg, "OLDLIB this program speaks library version 2, Redis holds 3: update the program");
-    assert_string_equal(mffa_test_fcall(&redis, "version"), "3");
+    assert_string_equal(err.msg, "OLDLIB this program speaks library version 3, Redis holds 4: update the program");
+    assert_string_equal(mffa_test_fcall(&redis, "version"), "4");
     assert_string_equal(mffa_test_field(&redis, id, "state"), "queued");
-    load_version(2, 1);
+    load_version(3, 1);
+}
+
+/* Before version 3 they had a hash of their own. Schedulers of both versions may come in any order, jobs in between. */
+static void open_jobs_that_an_older_library_counted_are_taken_over(void **state) {
+    (void)state;
+    mffa_err err = {0};
+    char id[2][64];
+    mffa_test_ask(&redis, "HSET mffa:{main}:pools default 3 gpu 1");
+    assert_ok(submit(redis.queue, "a", id[0], &err));
+    for (int i = 0; i < 2; i++) assert_string_equal(mffa_test_fcall(&redis, "configure lease_ms 30000"), "OK");
+    assert_ok(submit(redis.queue, "b", id[1], &err));
+    assert_string_equal(mffa_test_ask(&redis, "HMGET mffa:{main}:cfg open:default open:gpu"), "5 1");
+    assert_string_equal(mffa_test_ask(&redis, "EXISTS mffa:{main}:pools"), "0");
 }
 
 int main(void) {
@@ -282,6 +295,7 @@ int main(void) {
         cmocka_unit_test_setup(an_older_library_is_replaced_by_the_first_claim_and_its_jobs_stay, empty),
         cmocka_unit_test_setup(a_newer_library_that_takes_older_programs_serves_them, empty),
         cmocka_unit_test_setup(a_newer_library_that_does_not_take_older_programs_says_so_and_stays, empty),
+        cmocka_unit_test_setup(open_jobs_that_an_older_library_counted_are_taken_over, empty),
     };
     return cmocka_run_group_tests_name("faults", tests, start, stop);
 }

@@ -75,7 +75,7 @@ static void memory_comes_back_after_the_retention_time(void **state) {
     assert_true(left < LEFT_BYTES);
     assert_true(queued / JOBS < 600);
     mffa_test_ask(&redis, "DEL mffa:{main}:worker:w1 mffa:{main}:workers mffa:{main}:wake:default mffa:{main}:ev");
-    mffa_test_ask(&redis, "DEL mffa:{main}:pools mffa:{main}:counts");
+    mffa_test_ask(&redis, "DEL mffa:{main}:counts");
     assert_string_equal(mffa_test_ask(&redis, "KEYS *"), "mffa:{main}:cfg");
 }
 

@@ -180,6 +180,7 @@ static void a_job_and_its_dependents_live_under_the_pages_users(void **state) {
     mffa_test_ask(&redis, "FLUSHALL");
     make_users();
     assert_string_equal(as("scheduler", "FCALL mffa_configure 1 mffa:{main} retention_s 3600"), "OK");
+    assert_string_equal(as("worker", "FCALL mffa_claim 0 w1 " N1 " pool gpu"), "(nil)");
     snprintf(id, sizeof id, "%s", as("submitter", "FCALL mffa_submit 0 pipeline " D " idem x pool gpu"));
     id[strcspn(id, " ")] = '\0';
     assert_int_equal(strncmp(as("worker", "FCALL mffa_claim 0 w1 " N1 " pool gpu"), "id ", 3), 0);

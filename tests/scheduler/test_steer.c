@@ -301,7 +301,7 @@ static void stats_counts_by_state_pool_and_worker(void **state) {
         sentence(
             "queued 1 running 1 delayed 1 blocked 0 failed 0 dead 0 done 0 cancelled 0 skipped 0 rejected 0 inbox 0 pool:default:queued 0 "
             "pool:default:open 1 pool:gpu:queued 1 pool:gpu:open 1 workers 1 worker:w1 default finetune,fit,evaluate,score,verify %s "
-            "submitted_so_far 3 library 2",
+            "submitted_so_far 3 library 3",
             id));
 }
 

@@ -199,7 +199,7 @@ static void check_answers_what_submit_would_make_and_stores_nothing(void **state
     assert_string_equal(
         mffa_test_ask(&redis, "FCALL_RO mffa_check 0 score " D " model s3://models/x threshold 2.5 delay 10"),
         "[kind score dataset s3://plant/bottle model s3://models/x output s3://plant/out maps product save_maps no heatmaps yes "
-        "threshold 2.5 on_bad_image fail prio 5 retries 2 timeout 0 pool default delay 10]");
+        "on_bad_image fail prio 5 retries 2 timeout 0 pool default threshold 2.5 delay 10]");
     const char *three = mffa_test_ask(&redis, "FCALL_RO mffa_check 0 pipeline " D);
     assert_non_null(strstr(three, "[kind finetune "));
     assert_non_null(strstr(three, "backbone the job before"));
@@ -246,7 +246,8 @@ static void one_pool_too_many_is_refused_until_another_has_no_open_job(void **st
     assert_int_equal(mffa_test_check_rules(&redis), 258);
     mffa_test_fcall(&redis, "cancel %s", mffa_test_ask(&redis, "ZRANGE mffa:{main}:ready:p7:fit 0 0"));
     assert_non_null(strchr(mffa_test_fcall(&redis, "submit fit " D " pool p257"), '-'));
-    assert_string_equal(mffa_test_ask(&redis, "HLEN mffa:{main}:pools"), "256");
+    assert_string_equal(mffa_test_ask(&redis, "HGET mffa:{main}:cfg open:p257"), "1");
+    assert_string_equal(mffa_test_ask(&redis, "HGET mffa:{main}:cfg open:p7"), "(nil)");
     assert_string_equal(mffa_test_fcall(&redis, "cancel %s", last), "cancelled");
     mffa_test_check_rules(&redis);
 }

@@ -19,6 +19,14 @@ static const char *claim(const char *nonce) {
     return out;
 }
 
+/* The id of the job that the end of this one brings, "" for none; `next` beside its request may say more. */
+static const char *finish_next(const char *id, const char *nonce, const char *next) {
+    static char out[64];
+    *out = '\0';
+    sscanf(mffa_test_fcall(&redis, "finish %s 1 %s s3://plant/out/%s next %s", id, nonce, id, next), "id %63s", out);
+    return out;
+}
+
 static void a_claim_answers_the_job_with_every_field_and_the_fence(void **state) {
     (void)state;
     char want[1024];
@@ -88,7 +96,7 @@ static void wrong_claims_are_refused(void **state) {
                       "claim w1 " N1 " kinds pipeline");
     mffa_test_refused(&redis, "BADFIELD \"gpu\" is not an option here: options are device fresh host kinds lib pool version",
                       "claim w1 " N1 " gpu 1");
-    mffa_test_refused(&redis, "OLDLIB Redis holds library version 2, this program needs 9: start a scheduler of its version",
+    mffa_test_refused(&redis, "OLDLIB Redis holds library version 3, this program needs 9: start a scheduler of its version",
                       "claim w1 " N1 " lib 9");
 }
 
@@ -156,6 +164,55 @@ static void finish_publishes_once_and_its_repetition_changes_nothing(void **stat
     assert_string_equal(mffa_test_fcall(&redis, "finish %s 1 " N1 " s3://plant/out/fit-x/run-1 image_auroc 0.99", id), "done");
     assert_string_equal(mffa_test_ask(&redis, "DEBUG DIGEST"), digest);
     assert_string_equal(mffa_test_ask(&redis, "HEXISTS mffa:{main}:worker:w1 job"), "0");
+    mffa_test_check_rules(&redis);
+}
+
+static void finish_brings_the_next_job_for_the_pool_and_kinds_of_the_worker(void **state) {
+    (void)state;
+    const char *a = mffa_test_fcall(&redis, "submit fit " D " pool gpu"),
+               *b = mffa_test_fcall(&redis, "submit evaluate " D " pool gpu model %s", a);
+    mffa_test_fcall(&redis, "submit fit " D " prio 9");           /* of another pool */
+    mffa_test_fcall(&redis, "submit finetune " D " pool gpu");    /* of another kind */
+    const char *c = mffa_test_fcall(&redis, "submit fit " D " pool gpu prio 4");
+    assert_string_not_equal(mffa_test_fcall(&redis, "claim w1 " N1 " pool gpu kinds fit,evaluate host h"), "(nil)");
+    assert_string_equal(finish_next(a, N1, N2), b); /* what this end made ready goes first */
+    assert_string_equal(mffa_test_ask(&redis, "HMGET mffa:{main}:worker:w1 job request pool kinds host"),
+                        mffa_test_ask(&redis, "ECHO '%s " N2 " gpu fit,evaluate h'", b));
+    assert_string_equal(finish_next(b, N2, N3 " image_auroc 0.5"), c);
+    assert_string_equal(mffa_test_field(&redis, b, "image_auroc"), "0.5");
+    assert_string_equal(finish_next(c, N3, N4), "");
+    assert_true(is_state(a, "done") && is_state(b, "done") && is_state(c, "done"));
+    assert_string_equal(mffa_test_ask(&redis, "HMGET mffa:{main}:worker:w1 job request"), "(nil) (nil)");
+    mffa_test_check_rules(&redis);
+}
+
+static void finish_with_next_repeated_answers_the_same_run(void **state) {
+    (void)state;
+    const char *a = mffa_test_fcall(&redis, "submit fit " D), *b = mffa_test_fcall(&redis, "submit fit " D);
+    mffa_test_fcall(&redis, "submit fit " D);
+    claim(N1);
+    assert_string_equal(finish_next(a, N1, N2), b);
+    assert_string_equal(finish_next(a, N1, N2), b); /* its answer was lost */
+    assert_string_equal(mffa_test_field(&redis, b, "run"), "1");
+    assert_string_equal(claim(N2), b);
+    mffa_test_refused(&redis, "BADFIELD request \"12\" does not fit: give 32 random hex digits, new ones for each claim",
+                      "finish %s 1 " N2 " s3://plant/out/b next 12", b);
+    assert_true(is_state(b, "running"));
+    mffa_test_check_rules(&redis);
+}
+
+static void finish_with_next_has_published_even_if_it_brings_nothing(void **state) {
+    (void)state;
+    const char *a = mffa_test_fcall(&redis, "submit fit " D), *b = mffa_test_fcall(&redis, "submit fit " D);
+    mffa_test_fcall(&redis, "submit fit " D);
+    claim(N1);
+    mffa_test_ask(&redis, "DEL mffa:{main}:worker:w1"); /* its pool and kinds are unknown */
+    assert_string_equal(mffa_test_fcall(&redis, "finish %s 1 " N1 " s3://plant/out/a next " N2, a), "(nil)");
+    assert_string_equal(claim(N2), b);
+    mffa_test_fcall(&redis, "drain w1");
+    assert_string_equal(mffa_test_fcall(&redis, "finish %s 1 " N2 " s3://plant/out/b next " N3, b), "drain 1");
+    assert_true(is_state(a, "done") && is_state(b, "done"));
+    assert_string_equal(mffa_test_ask(&redis, "HGET mffa:{main}:worker:w1 job"), "(nil)");
     mffa_test_check_rules(&redis);
 }
 
@@ -356,12 +413,47 @@ static void events_tell_the_life_of_a_job_and_last_a_day_after_it(void **state) 
     assert_non_null(strstr(all, " kind fit state done result s3://plant/out/x]"));
 }
 
-static void a_ready_job_leaves_a_bounded_number_of_wakes(void **state) {
+static int tokens(const char *pool) { return atoi(mffa_test_ask(&redis, "LLEN mffa:{main}:wake:%s", pool)); }
+
+static void only_workers_that_were_sent_away_are_woken(void **state) {
     (void)state;
     mffa_test_fcall(&redis, "submit fit " D);
-    assert_string_equal(mffa_test_ask(&redis, "LLEN mffa:{main}:wake:default"), "1");
+    assert_int_equal(tokens("default"), 0);
+    assert_string_equal(mffa_test_fcall(&redis, "claim w1 " N1 " kinds score"), "(nil)");
+    assert_string_equal(mffa_test_fcall(&redis, "claim w2 " N2 " kinds score"), "(nil)");
+    assert_string_equal(mffa_test_fcall(&redis, "claim w3 " N3 " pool other"), "(nil)");
+    for (int i = 0; i < 5; i++) mffa_test_fcall(&redis, "submit fit " D);
+    mffa_test_fcall(&redis, "submit pipeline " D " pool other");
+    assert_int_equal(tokens("default"), 2);
+    assert_int_equal(tokens("other"), 1);
+}
+
+static void a_worker_that_asks_again_and_again_is_one_that_sleeps(void **state) {
+    (void)state;
+    for (int i = 0; i < 100; i++) mffa_test_fcall(&redis, "claim w1 %032d", i);
     for (int i = 0; i < 100; i++) mffa_test_fcall(&redis, "submit fit " D);
-    assert_string_equal(mffa_test_ask(&redis, "LLEN mffa:{main}:wake:default"), "64");
+    assert_in_range(tokens("default"), 1, 2); /* as many as workers, and one while the first is noted */
+}
+
+static void many_workers_that_sleep_are_all_woken(void **state) {
+    (void)state;
+    for (int i = 0; i < 200; i++) mffa_test_fcall(&redis, "claim w%d %032d", i, i);
+    for (int i = 0; i < 200; i++) mffa_test_fcall(&redis, "submit fit " D);
+    assert_int_equal(tokens("default"), 200);
+}
+
+static void a_pool_that_is_resumed_wakes_its_workers(void **state) {
+    (void)state;
+    mffa_test_fcall(&redis, "submit fit " D);
+    mffa_test_fcall(&redis, "submit fit " D);
+    mffa_test_fcall(&redis, "pause pool default");
+    mffa_test_fcall(&redis, "pause kind fit");
+    for (int i = 0; i < 3; i++) mffa_test_fcall(&redis, "claim w%d %032d", i, i);
+    mffa_test_fcall(&redis, "resume pool default");
+    assert_int_equal(tokens("default"), 2);
+    assert_string_equal(mffa_test_fcall(&redis, "claim w1 " N1), "(nil)"); /* the other pause lasts */
+    mffa_test_fcall(&redis, "resume kind fit");
+    assert_int_equal(strncmp(mffa_test_fcall(&redis, "claim w1 " N1), "id ", 3), 0);
 }
 
 int main(void) {
@@ -376,6 +468,9 @@ int main(void) {
         cmocka_unit_test_setup(what_a_run_found_as_inputs_is_kept_for_the_next_run, empty),
         cmocka_unit_test_setup(only_the_fence_of_the_present_run_is_accepted, empty),
         cmocka_unit_test_setup(finish_publishes_once_and_its_repetition_changes_nothing, empty),
+        cmocka_unit_test_setup(finish_brings_the_next_job_for_the_pool_and_kinds_of_the_worker, empty),
+        cmocka_unit_test_setup(finish_with_next_repeated_answers_the_same_run, empty),
+        cmocka_unit_test_setup(finish_with_next_has_published_even_if_it_brings_nothing, empty),
         cmocka_unit_test_setup(wrong_facts_are_refused, empty),
         cmocka_unit_test_setup(a_failure_is_retried_after_a_growing_while_until_the_retries_are_used, empty),
         cmocka_unit_test_setup(a_failure_that_cannot_pass_is_not_retried, empty),
@@ -388,7 +483,10 @@ int main(void) {
         cmocka_unit_test_setup(a_job_of_the_past_does_not_free_its_worker_of_the_present_one, empty),
         cmocka_unit_test_setup(a_run_that_takes_too_long_is_stopped_and_has_failed, empty),
         cmocka_unit_test_setup(events_tell_the_life_of_a_job_and_last_a_day_after_it, empty),
-        cmocka_unit_test_setup(a_ready_job_leaves_a_bounded_number_of_wakes, empty),
+        cmocka_unit_test_setup(only_workers_that_were_sent_away_are_woken, empty),
+        cmocka_unit_test_setup(a_worker_that_asks_again_and_again_is_one_that_sleeps, empty),
+        cmocka_unit_test_setup(many_workers_that_sleep_are_all_woken, empty),
+        cmocka_unit_test_setup(a_pool_that_is_resumed_wakes_its_workers, empty),
     };
     return cmocka_run_group_tests_name("work", tests, start, stop);
 }

@@ -258,10 +258,9 @@ static bool is_index(const char *key) {
 }
 
 static int counted_as_open(mffa_test_redis *r) {
-    MFFA_AUTO(mffa_free_p) char *counts = strdup(mffa_test_ask(r, "HVALS mffa:{main}:pools"));
+    MFFA_AUTO(mffa_free_p) char *cfg = strdup(mffa_test_ask(r, "HGETALL mffa:{main}:cfg"));
     int sum = 0;
-    char *save = NULL;
-    for (char *n = strtok_r(counts, " ", &save); n; n = strtok_r(NULL, " ", &save)) sum += atoi(n);
+    for (const char *at = cfg; (at = strstr(at, "open:")) != NULL; at++) sum += atoi(at + strcspn(at, " "));
     return sum;
 }
 

@@ -67,11 +67,13 @@ static bool waits_for(const job *j, int number) {
 
 /* ---- states ---- */
 
-static void enqueue(model *m, job *j) { j->state = QUEUED, j->open_since = m->now; }
+static void enqueue(model *m, job *j) {
+    j->state = QUEUED, j->open_since = j->queued = m->now;
+}
 
 static void start(model *m, job *j) {
-    enqueue(m, j);
     if (j->due > m->now) j->state = DELAYED;
+    else enqueue(m, j);
     j->until = j->due;
 }
 
@@ -177,6 +179,7 @@ static void add_job(model *m, const job *j) {
     m->pool_seen[pool_of(j)] = true;
     if (still_waits(new)) new->state = BLOCKED;
     else start(m, new);
+    new->queued = 0;
 }
 
 static bool alive(int64_t until, int64_t now) { return until >= now; } /* a key that expires is there until its ms is over */
@@ -275,11 +278,13 @@ int model_claim(model *m, int number, const char *request, bool *drain, int64_t 
     if (!best) return 0;
     best->state = RUNNING, best->run++, best->started = m->now, best->worker = number, best->run_ended = NULL;
     best->until = m->now + m->lease_ms;
-    *waited_ms = m->now - best->open_since, best->open_since = m->now;
+    *waited_ms = m->now - best->open_since;
     snprintf(best->nonce, sizeof best->nonce, "%s", request);
     pin_reference(m, best);
     return w->job;
 }
+
+bool model_knows(const model *m, int worker) { return alive(m->workers[worker].until, m->now) && m->workers[worker].introduced; }
 
 /* The job of a fence; *again when its run has ended in one of these ways. NULL: fenced. */
 static job *fenced(model *m, const fence *f, const char *how, bool *again) {

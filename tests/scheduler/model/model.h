@@ -39,7 +39,7 @@ typedef struct job {
     bool timed_out, progress, reason;
     int cause;             /* of a skipped job */
     int64_t result;        /* the run that published; 0: none */
-    int64_t open_since;    /* when it was queued, or when its run began */
+    int64_t open_since, queued; /* when it was queued; the same as its record has it, 0: when it was made */
     int inputs;            /* what a beat said its inputs were; 0: nothing */
     char reference_url[64];
 } job;
@@ -109,6 +109,7 @@ bool name_jobs(model *m, const char *ids);
 int model_claim(model *m, int worker, const char *request, bool *drain, int64_t *waited_ms);
 const char *model_beat(model *m, const fence *f, bool progress, int inputs);
 const char *model_finish(model *m, const fence *f);
+bool model_knows(const model *m, int worker); /* its pool and kinds */
 const char *model_fail(model *m, const fence *f, bool again);
 const char *model_release(model *m, const fence *f, bool preempted);
 const char *model_cancel(model *m, int number);
@@ -120,7 +121,8 @@ typedef struct reaped { int lost, promoted, answered, removed; } reaped;
 /* accepted messages get their ids from name: called once a message, false when the queue said something else. */
 bool model_reap(model *m, reaped *out, bool (*name)(model *m, message *msg, void *ctx), void *ctx);
 
-/* The rules that need no look at Redis, between the model before and after a step (which Redis was found to agree with). NULL: kept. */
-const char *broken_rule(const model *before, const model *after, bool retried);
+/* The rules that need no look at Redis, between the model before and after a step (which Redis was found to agree with). retried, chained:
+ * the step may have revived ended jobs; it may have made a blocked job ready and begun it. NULL: kept. */
+const char *broken_rule(const model *before, const model *after, bool retried, bool chained);
 
 #endif

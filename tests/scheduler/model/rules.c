@@ -13,11 +13,11 @@ static bool waits(const job *j) {
 static bool there(const model *m, int number) { return m->jobs[number].state != NONE && !m->jobs[number].removed; }
 
 /* Rules 1, 3 and 4: what may become of a job in one step. */
-static const char *changed_wrongly(const job *a, const job *b, int64_t now, bool retried) {
+static const char *changed_wrongly(const job *a, const job *b, int64_t now, bool retried, bool chained) {
     if (b->removed) return is_ended(a->state) && a->until <= now ? NULL : "1: a job vanished before its end and the time after it";
     if (strcmp(a->id, b->id) != 0) return "1: a job has another id";
     if (b->run < a->run || b->run > a->run + 1) return "3: run grows by one with each claim and never shrinks";
-    if (b->run != a->run && a->state != QUEUED) return "3: only a queued job begins a run";
+    if (b->run != a->run && a->state != QUEUED && !(chained && a->state == BLOCKED)) return "3: only a queued job begins a run";
     if (b->run == a->run && strcmp(a->nonce, b->nonce) != 0) return "3: the nonce changed within a run";
     if (is_held(a->state) && !is_held(b->state) && !b->run_ended) return "3: a run went without an end";
     if (!is_ended(a->state) || a->state == b->state) return NULL;
@@ -49,15 +49,15 @@ static const char *overtook(const model *m, const job *taken) {
     return NULL;
 }
 
-const char *broken_rule(const model *before, const model *after, bool retried) {
+const char *broken_rule(const model *before, const model *after, bool retried, bool chained) {
     const char *wrong = NULL;
     for (int i = before->first; i <= before->seq && !wrong; i++)
-        if (there(before, i)) wrong = changed_wrongly(&before->jobs[i], &after->jobs[i], after->now, retried);
+        if (there(before, i)) wrong = changed_wrongly(&before->jobs[i], &after->jobs[i], after->now, retried, chained);
     for (int i = after->first; i <= after->seq && !wrong; i++) {
         const job *j = &after->jobs[i];
         if (!there(after, i)) continue;
         wrong = stands_wrongly(after, j);
-        if (!wrong && i <= before->seq && before->jobs[i].state == QUEUED && j->state == RUNNING) wrong = overtook(after, j);
+        if (!wrong && i <= before->seq && before->jobs[i].run < j->run) wrong = overtook(after, j);
     }
     return wrong;
 }

@@ -8,7 +8,7 @@ enum { LINES_MAX = 4096 };
 static const char reader[] =
     "#!lua name=mffa_test_snapshot\n"
     "local reads = {\n"
-    "  job = { 'HGETALL' }, cfg = { 'HGETALL' }, pools = { 'HGETALL' }, counts = { 'HGETALL' },\n"
+    "  job = { 'HGETALL' }, cfg = { 'HGETALL' }, counts = { 'HGETALL' },\n"
     "  kids = { 'SMEMBERS' }, wait = { 'SMEMBERS' },\n"
     "  ev = { ttl = true }, worker = { 'HGETALL', ttl = true }, idem = { 'GET', ttl = true }, newest = { 'GET', ttl = true },\n"
     "}\n"
@@ -110,10 +110,10 @@ static void index_line(lines *l, const char *key, items *s, bool scores) {
 
 /* ---- a job's record ---- */
 
-static const char *const fields[] = {"backbone", "backbone_url", "cause",   "due",       "ended", "ev_at",   "failures", "keep",
-                                     "kind",     "lost",         "model",   "model_url", "nonce", "phase",   "pool",     "preempted",
-                                     "prio",     "reason",       "result",  "retries",   "run",   "seq",     "started",  "run_ended",
-                                     "state",    "stop",         "timeout", "worker",    "ids",   "inputs",  "trace"};
+static const char *const fields[] = {"backbone",  "backbone_url", "cause",  "due",       "ended",   "ev_at", "failures", "keep",
+                                     "kind",      "lost",         "model",  "model_url", "nonce",   "phase", "pool",     "preempted",
+                                     "prio",      "queued",       "reason", "result",    "retries", "run",   "seq",      "started",
+                                     "run_ended", "state",        "stop",   "timeout",   "worker",  "ids",   "inputs",   "trace"};
 static const char *const untold[] = {"dataset", "output", "created", "after", "done", "total", "image_auroc"};
 enum { FIELDS = MFFA_COUNT(fields) };
 
@@ -185,6 +185,7 @@ static void job_line(lines *l, const model *m, const job *j) {
     tell_request(&t, m, j);
     tell(&t, "state", state_names[j->state]);
     tell_number(&t, "due", j->due, j->due), tell_number(&t, "ended", j->ended, j->ended), tell_number(&t, "seq", j->seq, j->has_seq);
+    tell_number(&t, "queued", j->queued, j->queued);
     tell_number(&t, "run", j->run, j->run), tell_number(&t, "started", j->started, j->run), tell_number(&t, "ev_at", j->ev_at, j->ev_at);
     tell_number(&t, "failures", j->failures, j->failures), tell_number(&t, "lost", j->lost, j->lost);
     tell_number(&t, "preempted", j->preempted, j->preempted);
@@ -305,11 +306,9 @@ static void setting_lines(lines *l, model *m) {
         if (m->paused_kind[k]) mffa_buf_putf(&l->text, "kind:%s ", kind_names[k]);
     for (int p = 0; p < POOLS; p++)
         if (m->paused_pool[p]) mffa_buf_putf(&l->text, "pool:%s ", pool_names[p]);
-    end(l);
-    if (m->pool_seen[0] || m->pool_seen[1]) begin(l, "pools");
     for (int p = 0; p < POOLS; p++)
-        if (m->pool_seen[p]) mffa_buf_putf(&l->text, "%s=%d ", pool_names[p], open_jobs(m, p));
-    if (m->pool_seen[0] || m->pool_seen[1]) end(l);
+        if (m->pool_seen[p]) mffa_buf_putf(&l->text, "open:%s=%d ", pool_names[p], open_jobs(m, p));
+    end(l);
     for (int k = 0; k < KEYS; k++) {
         if (!model_is_there(m, m->keys[k].until)) continue;
         begin(l, "idem:k%d", k);
@@ -359,6 +358,11 @@ static void put_settings(lines *l, const mffa_reply *hash) {
         snprintf(name, sizeof name, "paused:%s:%s", i < KINDS ? "kind" : "pool", i < KINDS ? kind_names[i] : pool_names[i - KINDS]);
         if (mffa_reply_field(hash, name)) mffa_buf_putf(&l->text, "%s ", name + strlen("paused:"));
     }
+    for (int p = 0; p < POOLS; p++) {
+        char name[48];
+        snprintf(name, sizeof name, "open:%s", pool_names[p]);
+        if (mffa_reply_field(hash, name)) mffa_buf_putf(&l->text, "%s=%s ", name, field(hash, name));
+    }
 }
 
 static void put_worker(lines *l, const mffa_reply *hash, int64_t ttl) {
@@ -377,11 +381,6 @@ static void put_list(lines *l, const mffa_reply *value, const char *name) {
     put_items(l, &list, scores);
 }
 
-static void put_pools(lines *l, const mffa_reply *hash) {
-    for (int p = 0; p < POOLS; p++)
-        if (mffa_reply_field(hash, pool_names[p])) mffa_buf_putf(&l->text, "%s=%s ", pool_names[p], field(hash, pool_names[p]));
-}
-
 static void actual_line(lines *l, const char *key, const mffa_reply *value, int64_t ttl) {
     char name[16];
     snprintf(name, sizeof name, "%.*s", (int)strcspn(key, ":"), key);
@@ -389,7 +388,6 @@ static void actual_line(lines *l, const char *key, const mffa_reply *value, int6
     begin(l, "%s", key);
     if (strcmp(name, "job") == 0) put_record(l, value);
     else if (strcmp(name, "cfg") == 0) put_settings(l, value);
-    else if (strcmp(name, "pools") == 0) put_pools(l, value);
     else if (strcmp(name, "worker") == 0) put_worker(l, value, ttl);
     else if (strcmp(name, "ev") == 0) mffa_buf_putf(&l->text, "%lld", (long long)ttl);
     else if (strcmp(name, "idem") == 0 || strcmp(name, "newest") == 0)
