@@ -7,7 +7,7 @@
 #include "tests/bench/line.h"
 #include "tests/bench/pickup.h"
 
-enum { ROUND = 20000, PIPE = 500, SHORT_URL = 64, LONG_URL = 200 };
+enum { ROUND = 20000, MAX_QUEUED = 1000000, PIPE = 500, SHORT_URL = 64, LONG_URL = 200 };
 
 static const char *socket_path;
 static mffa_queue *queue;
@@ -26,19 +26,21 @@ static mffa_queue *connect_queue(void) {
     return q;
 }
 
-static void empty(void) {
-    MFFA_AUTO(mffa_reply_close_p) mffa_reply *reply = NULL;
-    mffa_err err = {0};
-    must(mffa_queue_command(queue, &(mffa_span){"FLUSHALL", 8}, 1, &reply, &err), &err);
-}
-
-static void allow(int jobs) {
+/* As a scheduler does at its start. */
+static void configure(int jobs) {
     char text[16];
     snprintf(text, sizeof text, "%d", jobs);
     MFFA_AUTO(mffa_reply_close_p) mffa_reply *reply = NULL;
     mffa_err err = {0};
     const mffa_span words[2] = {mffa_span_of("max_queued"), mffa_span_of(text)};
     must(mffa_queue_call(queue, false, "configure", words, 2, &reply, &err), &err);
+}
+
+static void empty(int max_queued) {
+    MFFA_AUTO(mffa_reply_close_p) mffa_reply *reply = NULL;
+    mffa_err err = {0};
+    must(mffa_queue_command(queue, &(mffa_span){"FLUSHALL", 8}, 1, &reply, &err), &err);
+    configure(max_queued);
 }
 
 static double used_memory(void) {
@@ -99,7 +101,7 @@ static void work_off(void *ctx, int n) {
     }
 }
 
-/* Finish and the next claim sent together: one way to Redis and back a job. */
+/* The end of a job and the claim of the next in one call. */
 static void work_off_together(void *ctx, int n) {
     line *l = ctx;
     mffa_lease now = {0};
@@ -111,10 +113,9 @@ static void work_off_together(void *ctx, int n) {
     for (int i = 0; i < n; i++) {
         mffa_err err = {0};
         must(mffa_random_hex(request, 16, &err), &err);
-        line_put_command(l, (const char *const[]){"FCALL", "mffa_finish", "0", id, run, nonce, "s3://plant/out/fit/run"}, 7);
-        line_put_command(l, (const char *const[]){"FCALL", "mffa_claim", "0", "w1", request, "pool", "default"}, 7);
+        line_put_command(l, (const char *const[]){"FCALL", "mffa_finish", "0", id, run, nonce, "s3://plant/out/fit/run", "next", request},
+                         9);
         line_send(l);
-        line_skip_answer(l);
         const char *head = line_read(l); /* id, run, nonce come first */
         int words = atoi(head + 1);
         for (int at = 0; at < words; at++) {
@@ -142,8 +143,10 @@ static void *sleeper(void *state) {
     mffa_err err = {0};
     for (int i = 0; i < BENCH_PICKUPS;) {
         mffa_lease l = {0};
-        must(mffa_queue_wait(q, "default", 10000, &err), &err);
-        if (!claim(q, &l)) continue;
+        if (!claim(q, &l)) {
+            must(mffa_queue_wait(q, "default", 10000, &err), &err);
+            continue;
+        }
         bench_picked(state);
         finish(q, &l);
         mffa_lease_done(&l);
@@ -172,16 +175,16 @@ static void measure(const char *rate_name, const char *cpu_name, void (*round)(v
 }
 
 static void measure_rates(line *l) {
-    empty();
+    empty(MAX_QUEUED);
     measure("submit_per_s", "submit_cpu_us", submit_some, queue, ROUND);
     measure("claim_finish_per_s", "claim_finish_cpu_us", work_off, NULL, ROUND);
-    empty();
+    empty(MAX_QUEUED);
     measure("submit_piped_per_s", "submit_piped_cpu_us", submit_piped, l, 2 * ROUND);
     measure("finish_with_next_claim_per_s", "finish_with_next_claim_cpu_us", work_off_together, l, ROUND);
 }
 
 static void measure_bytes(line *l, int bytes, const char *queued, const char *finished) {
-    empty();
+    empty(MAX_QUEUED);
     name_urls(bytes);
     submit(queue); /* keys that are there once */
     double before = used_memory();
@@ -196,8 +199,7 @@ static void measure_bytes(line *l, int bytes, const char *queued, const char *fi
 /* With this many jobs in the queue: other jobs' calls take no longer. */
 static void measure_depth(line *l, int depth) {
     char name[64], cpu[64];
-    empty();
-    allow(2 * depth + ROUND);
+    empty(2 * depth + ROUND);
     submit_piped(l, depth);
     int n = depth < ROUND ? depth / 2 : ROUND / 4;
     snprintf(name, sizeof name, "submit_per_s_at_%d", depth), snprintf(cpu, sizeof cpu, "submit_cpu_us_at_%d", depth);
@@ -215,13 +217,13 @@ int main(int argc, char **argv) {
     line_open(&l, socket_path, 0);
     name_urls(SHORT_URL);
     measure_rates(&l);
-    empty();
+    empty(MAX_QUEUED);
     bench_pickup(sleeper, submit, queue);
     measure_bytes(&l, SHORT_URL, "queued_bytes_64", "finished_bytes_64");
     measure_bytes(&l, LONG_URL, "queued_bytes_200", "finished_bytes_200");
     measure_depth(&l, 1000);
     measure_depth(&l, most);
-    empty();
+    empty(MAX_QUEUED);
     line_close(&l);
     mffa_queue_close(queue);
     return 0;
