@@ -1,5 +1,8 @@
+#include <pthread.h>
+#include <stdatomic.h>
 #include <sys/wait.h>
 #include "core/base/clock.h"
+#include "core/base/rng.h"
 #include "tests/support/redis_group.h"
 
 #define D "dataset s3://plant/bottle output s3://plant/out"
@@ -240,6 +243,72 @@ static void a_wait_without_a_job_ends_by_itself(void **state) {
     assert_true(mffa_now_ms() - from >= 100);
 }
 
+/* ---- workers that sleep ---- */
+
+enum { SLEEPERS = 6, BURSTS = 100, LONG_MS = 60000, PATIENCE_MS = 20000 };
+typedef struct sleeper {
+    pthread_t thread;
+    char id[8];
+} sleeper;
+static atomic_int burst, released; /* jobs of this burst are held until it is released */
+static atomic_bool over;
+
+static void hold(void) {
+    int mine = atomic_load(&burst);
+    while (atomic_load(&released) < mine && !atomic_load(&over)) mffa_sleep_ms(1);
+}
+
+/* Sleeps, much longer than the test waits, when there is nothing. */
+static void *sleep_and_work(void *arg) {
+    const sleeper *s = arg;
+    mffa_err err = {0};
+    mffa_queue *q = NULL;
+    mffa_code rc = mffa_queue_open(&(mffa_queue_options){.url = redis.url, .name = "main"}, &q, &err);
+    while (!rc && !atomic_load(&over)) {
+        mffa_lease lease = {0};
+        bool got = false;
+        char request[33];
+        rc = mffa_random_hex(request, 16, &err);
+        if (!rc) rc = mffa_queue_claim(q, &(mffa_worker_info){.id = s->id, .pool = "default"}, request, &lease, &got, &err);
+        if (!rc && !got) rc = mffa_queue_wait(q, "default", LONG_MS, &err);
+        if (!rc && got) hold(), rc = mffa_queue_finish(q, &lease, "s3://plant/out/x", NULL, 0, &err);
+        mffa_lease_done(&lease);
+    }
+    if (rc) fprintf(stderr, "%s: %s\n", s->id, err.msg);
+    mffa_queue_close(q);
+    return NULL;
+}
+
+static bool comes_to(const char *index, int jobs) {
+    for (int64_t until = mffa_now_ms() + PATIENCE_MS; mffa_now_ms() < until; mffa_sleep_ms(1))
+        if (atoi(mffa_test_ask(&redis, "ZCARD mffa:{main}:%s", index)) == jobs) return true;
+    fprintf(stderr, "%s never held %d jobs\n", index, jobs);
+    return false;
+}
+
+static void no_job_waits_while_a_worker_sleeps(void **state) {
+    (void)state;
+    sleeper sleepers[SLEEPERS];
+    bool right = true;
+    for (int i = 0; i < SLEEPERS; i++) {
+        snprintf(sleepers[i].id, sizeof sleepers[i].id, "w%d", i);
+        assert_int_equal(pthread_create(&sleepers[i].thread, NULL, sleep_and_work, &sleepers[i]), 0);
+    }
+    for (int b = 1, jobs = 0; b <= BURSTS && right; b++) {
+        int n = 1 + b % SLEEPERS;
+        atomic_store(&burst, b);
+        for (int i = 0; i < n; i++, jobs++) mffa_test_fcall(&redis, "submit fit " D);
+        right = comes_to("lease", n); /* each by another worker */
+        atomic_store(&released, b);
+        right = right && comes_to("done", jobs);
+    }
+    atomic_store(&over, true);
+    for (int i = 0; i < SLEEPERS; i++) mffa_test_ask(&redis, "RPUSH mffa:{main}:wake:default end");
+    for (int i = 0; i < SLEEPERS; i++) pthread_join(sleepers[i].thread, NULL);
+    assert_true(right);
+    mffa_test_check_rules(&redis);
+}
+
 int main(void) {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(wrong_addresses_are_refused_without_their_password),
@@ -255,6 +324,7 @@ int main(void) {
         cmocka_unit_test_setup(a_user_who_may_not_load_the_library_is_told_who_can, empty),
         cmocka_unit_test_setup(a_lost_connection_is_an_error_of_one_call_and_the_next_connects_again, empty),
         cmocka_unit_test_setup(a_wait_without_a_job_ends_by_itself, empty),
+        cmocka_unit_test_setup(no_job_waits_while_a_worker_sleeps, empty),
     };
     return cmocka_run_group_tests_name("client", tests, start, stop);
 }
