@@ -285,6 +285,7 @@ int model_claim(model *m, int number, const char *request, bool *drain, int64_t 
 }
 
 bool model_knows(const model *m, int worker) { return alive(m->workers[worker].until, m->now) && m->workers[worker].introduced; }
+bool model_drained(const model *m, int worker) { return alive(m->workers[worker].until, m->now) && m->workers[worker].drain; }
 
 /* The job of a fence; *again when its run has ended in one of these ways. NULL: fenced. */
 static job *fenced(model *m, const fence *f, const char *how, bool *again) {

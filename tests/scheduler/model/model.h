@@ -110,6 +110,7 @@ int model_claim(model *m, int worker, const char *request, bool *drain, int64_t 
 const char *model_beat(model *m, const fence *f, bool progress, int inputs);
 const char *model_finish(model *m, const fence *f);
 bool model_knows(const model *m, int worker); /* its pool and kinds */
+bool model_drained(const model *m, int worker);
 const char *model_fail(model *m, const fence *f, bool again);
 const char *model_release(model *m, const fence *f, bool preempted);
 const char *model_cancel(model *m, int number);

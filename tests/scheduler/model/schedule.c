@@ -268,6 +268,7 @@ static bool finish_next(bench *b, const op *o) {
     const char *end = model_finish(&b->m, &f);
     if (is_refusal(end)) return expect(b, end, line);
     int worker = b->m.jobs[f.job].worker;
+    if (model_drained(&b->m, worker)) return expect(b, "drain 1", line);
     if (!model_knows(&b->m, worker)) return expect(b, "(nil)", line);
     return claim_by(b, line, worker, request, o->lease);
 }
