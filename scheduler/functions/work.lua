@@ -57,12 +57,13 @@ end
 -- The best ready job of a pool: the least head among the kinds. Few kinds have one, often that which had one before: the look begins there
 -- and ends with the last one that is there.
 local function best_ready(pool, list)
-  local names, keys, best, best_kind, least = names_of(pool), { nil, nil, nil, nil, nil }, nil, nil, nil
-  for i = 1, #list do keys[i] = names.ready[list[i]] end
-  local left, at = #list > 0 and call('EXISTS', unpack(keys)) or 0, names.before
-  while left > 0 do
+  local names, heads, best, best_kind, least = names_of(pool), { nil, nil, nil, nil, nil }, nil, nil, nil
+  for i = 1, #list do heads[i] = names.ready[list[i]] end
+  local left, at = #list > 0 and call('EXISTS', unpack(heads)) or 0, names.before
+  for _ = 1, #list do
+    if left == 0 then break end
     at = at < #list and at + 1 or 1
-    local head = call('ZRANGE', keys[at], '0', '0', 'WITHSCORES')
+    local head = call('ZRANGE', heads[at], '0', '0', 'WITHSCORES')
     if head[2] then
       local score = tonumber(head[2])
       if not least or score < least then best, best_kind, least, names.before = head[1], list[at], score, at - 1 end
