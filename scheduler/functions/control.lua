@@ -72,7 +72,7 @@ end
 function verbs.pause(args)
   local field = pausable(args)
   local pauses = pauses_of(table_of(call('HGETALL', keys.cfg)))
-  if not pauses[field] and #sorted_names(pauses) >= MOST.pools then refuse('FULL', 'too many pools are paused: resume some first') end
+  if not pauses[field] and #sorted_names(pauses) >= LIMITS.pools then refuse('FULL', 'too many pools are paused: resume some first') end
   local p = plan()
   put(p, 'HSET', keys.cfg, field, now_text, 'paused', 'some')
   commit(p)
@@ -88,7 +88,9 @@ function verbs.resume(args)
   pauses[field] = nil
   if #sorted_names(pauses) == 0 then set_cfg(p, 'paused', 'none') end
   for _, pool in ipairs(args[1] == 'pool' and { name } or pools_now()) do
-    for _ = 1, math.min(MOST.wakes_at_once, call('ZCARD', names_of(pool).open)) do wake(p, pool) end
+    for _ = 1, call('ZCARD', names_of(pool).open) do
+      if not wake(p, pool) then break end
+    end
   end
   commit(p)
   return { ok = 'resumed' }

@@ -2,10 +2,9 @@
 
 local GIVE_URL = 'give s3://bucket/prefix or file:///path'
 
--- No control characters: faster as a set of the others than as %C.
 local function is_url(text)
-  return string.find(text, '^s3://[a-z0-9][a-z0-9.-]+/[ -~\128-\255]*$') or string.find(text, '^s3://[a-z0-9][a-z0-9.-]+$')
-    or string.find(text, '^file:///[ -~\128-\255]+$')
+  return string.find(text, '^s3://[a-z0-9][a-z0-9.-]+/%C*$') or string.find(text, '^s3://[a-z0-9][a-z0-9.-]+$')
+    or string.find(text, '^file:///%C+$')
 end
 local function is_job_id(text) return string.match(text, '^%l[%l%d]*%-%d+$') end
 local function refuse_size(name, value, limit) refuse('TOOBIG', '%s has %d bytes: give at most %d', name, #value, limit) end
@@ -14,7 +13,7 @@ local function refuse_size(name, value, limit) refuse('TOOBIG', '%s has %d bytes
 local types = {}
 local function give(f) return types[f.type].give(f) end
 local function check_value(name, f, value)
-  if #value > (f.bytes or MOST.url_bytes) then refuse_size(name, value, f.bytes or MOST.url_bytes) end
+  if #value > (f.bytes or LIMITS.url_bytes) then refuse_size(name, value, f.bytes or LIMITS.url_bytes) end
   local stored = types[f.type].check(value, f)
   if not stored then refuse('BADFIELD', '%s "%s" does not fit: %s', name, shown(value), give(f)) end
   return stored
@@ -66,7 +65,7 @@ types.trace = { -- W3C traceparent, version 00
   end,
 }
 types.ids = {
-  give = function() return string.format('give at most %d job ids with a comma or a space between', MOST.parents) end,
+  give = function() return string.format('give at most %d job ids with a comma or a space between', LIMITS.parents) end,
   check = function(v)
     local ids, seen = {}, {}
     for _, id in ipairs(words_of(v)) do
@@ -74,7 +73,7 @@ types.ids = {
       if not seen[id] then ids[#ids + 1] = id end
       seen[id] = true
     end
-    return #ids > 0 and #ids <= MOST.parents and table.concat(ids, ' ')
+    return #ids > 0 and #ids <= LIMITS.parents and table.concat(ids, ' ')
   end,
 }
 
@@ -176,7 +175,7 @@ for i = 1, #KIND_NAMES do
     know(kind, name, not (by_model and name == 'profile') and fields[name].default or nil, needed[name])
   end
   for j = 1, #COMMON do know(kind, COMMON[j], fields[COMMON[j]].default) end
-  kind.room = #kind.defaults + 10
+  kind.room = #kind.defaults + 10 -- for what is told besides
 end
 
 -- Edit distance, for "did you mean".
@@ -217,7 +216,7 @@ end
 -- The fields that a caller gave (args[first] and on: name, value...), each checked; those that equal their default are left out, so a
 -- record holds only what was chosen and equal jobs have equal records.
 local function read_fields(kind, args, first)
-  local known, dropped = check_kind(kind), nil
+  local known = check_kind(kind)
   local chosen, needs, default = { dataset = nil, output = nil, model = nil, pool = nil }, known.needs, known.default -- room for them
   for i = first, #args, 2 do
     local name, value = args[i], args[i + 1]
@@ -225,15 +224,13 @@ local function read_fields(kind, args, first)
     if value == nil then refuse('BADFIELD', '%s has no value: give fields as name value name value', name) end
     if chosen[name] then refuse('BADFIELD', '%s is given twice: give it once', name) end
     chosen[name] = check_value(name, fields[name], value)
-    if chosen[name] == default[name] then
-      dropped = dropped or {}
-      dropped[#dropped + 1] = name
-    end
   end
   for i = 1, #needs do
     if not chosen[needs[i]] then refuse('BADFIELD', '%s is missing: %s', needs[i], give(fields[needs[i]])) end
   end
-  for i = 1, dropped and #dropped or 0 do chosen[dropped[i]] = nil end
+  for name, value in pairs(chosen) do
+    if value == default[name] then chosen[name] = nil end
+  end
   return chosen
 end
 

@@ -35,8 +35,8 @@ local EVENTS_KEPT, JOB_EVENTS_KEPT = '10000', '256'
 local EVENTS_TTL_MS = '86400000' -- of ev:<id>, after the end
 local IDEM_TTL_MS = '86400000'
 local LISTED_MS = 20000 -- how seldom a worker's place in the list and its record's time to live, at least a minute, are renewed
-local MOST = { -- that there may be
-  pools = 256, parents = 64, wakes_at_once = 64, facts = 64, fact_bytes = 1024, summary_bytes = 65536, reason_bytes = 2000,
+local LIMITS = {
+  pools = 256, parents = 64, facts = 64, fact_bytes = 1024, summary_bytes = 65536, reason_bytes = 2000,
   url_bytes = 1024,
 }
 
@@ -44,12 +44,12 @@ local MOST = { -- that there may be
 local NO_RIGHT = { 'The user executing the script', 'ACL failure in script' }
 
 local RUN_KINDS = { 'finetune', 'fit', 'evaluate', 'score', 'verify' } -- what a worker runs
-local NONE = {}
+local NONE = {} -- never written to
 local ENDED = { done = true, failed = true, dead = true, cancelled = true, skipped = true, rejected = true, accepted = true }
 local RETRYABLE = { failed = true, dead = true, cancelled = true }
 local HELD = { running = true, cancelling = true } -- by a worker, with a lease
 
--- The call in hand, set by `verb` below.
+-- The call in hand, set by answer_to in verbs.lua.
 local prefix, keys = '', {} -- 'mffa:{main}:', and its keys that have no id, by name
 local pool_names, pools_named = {}, 0 -- names of a pool's keys, and how many pools are there
 local now, now_text = 0, '0' -- ms; as text, since Redis takes long to write a number
@@ -69,7 +69,7 @@ end
 local function names_of(pool)
   local names = pool_names[pool]
   if names then return names end
-  if pools_named == MOST.pools then pool_names, pools_named = {}, 0 end
+  if pools_named == LIMITS.pools then pool_names, pools_named = {}, 0 end
   names = { open = key('open', pool), wake = key('wake', pool), ready = {}, before = 0 }
   names.count, names.idle, names.paused = 'open:' .. pool, 'idle:' .. pool, 'paused:pool:' .. pool
   for i = 1, #RUN_KINDS do names.ready[RUN_KINDS[i]] = key('ready', pool .. ':' .. RUN_KINDS[i]) end
@@ -77,7 +77,7 @@ local function names_of(pool)
   return names
 end
 
--- Refusals: one code word and one sentence, raised as an error and answered by `verb`.
+-- Refusals: one code word and one sentence, raised as an error and answered by error_answer in verbs.lua.
 local function refuse(code, sentence, ...) error({ refusal = code .. ' ' .. string.format(sentence, ...) }) end
 
 -- A caller's text as part of a sentence: one line, not endless.
@@ -103,25 +103,19 @@ local function put_list(p, command)
   local n = p.n + 1
   p.n, p[n] = n, command
 end
-local function put(p, ...)
-  local n = p.n + 1
-  p.n, p[n] = n, { ... }
-end
+local function put(p, ...) put_list(p, { ... }) end
 local function set_cfg(p, name, value)
-  local command = p.cfg
-  if command then
-    local n = #command
-    command[n + 1], command[n + 2] = name, value
-  else
-    p.cfg = { 'HSET', keys.cfg, name, value }
+  if not p.cfg then
+    p.cfg = { 'HSET', keys.cfg }
     put_list(p, p.cfg)
   end
+  local n = #p.cfg
+  p.cfg[n + 1], p.cfg[n + 2] = name, value
 end
 local function put_writes(p, writes, ...)
-  local n = p.n + 1
-  p.n, p[n] = n, { ... }
+  put(p, ...)
   if not p.writes then p.writes = {} end
-  p.writes[n] = writes
+  p.writes[p.n] = writes
 end
 local function must(...)
   if may(...) then return true end -- whole commands: Redis 8 counts the arguments

@@ -4,8 +4,8 @@
 
 local function pool_of(j) return j.pool or 'default' end
 local function ready_key(j) return names_of(pool_of(j)).ready[j.kind] end
-local function score_of(prio, seq) return integer_text((9 - prio) * 281474976710656 + seq) end
-local function ready_score(j) return score_of(j.prio or 5, j.seq or string.match(j.id, '%-(%d+)$')) end
+local function score_of(prio, seq) return integer_text((9 - (prio or 5)) * 281474976710656 + seq) end
+local function ready_score(j) return score_of(j.prio, j.seq or string.match(j.id, '%-(%d+)$')) end
 
 local function find(id)
   local flat = call('HGETALL', key('job', id))
@@ -60,16 +60,15 @@ local function own_events(j) return j.run and key('ev', j.id) or false end
 local function event(p, j, ...) put_writes(p, event_writes, j.id, j.kind, own_events(j), j.state, ...) end
 
 -- Tokens for idle workers: one for each that a claim has sent away and nobody has called back since. Tokens and those still to be called
--- are never fewer than the workers that sleep; they may be more, as tokens are hints.
+-- are never fewer than the workers that sleep; they may be more, as tokens are hints. false: nobody was left to call.
 local function wake(p, pool)
   local names, idle = names_of(pool), p.idle or {}
   local waiting = idle[pool] or tonumber(call('HGET', keys.cfg, names.idle) or 0)
-  if waiting > 0 then
-    waiting = waiting - 1
-    put(p, 'RPUSH', names.wake, '1')
-    set_cfg(p, names.idle, integer_text(waiting))
-  end
-  idle[pool], p.idle = waiting, idle
+  idle[pool], p.idle = math.max(0, waiting - 1), idle
+  if waiting <= 0 then return false end
+  put(p, 'RPUSH', names.wake, '1')
+  set_cfg(p, names.idle, integer_text(waiting - 1))
+  return true
 end
 -- A worker was sent away. No more are noted than there are workers: one that comes again and again is one.
 local function note_idle(p, pool)

@@ -91,7 +91,7 @@ end
 local function check_pools(p, pool)
   local open, room = open_of(table_of(call('HGETALL', keys.cfg))), false
   local names = sorted_names(open)
-  if #names < MOST.pools then return end
+  if #names < LIMITS.pools then return end
   for _, name in ipairs(names) do
     if open[name] <= 0 then
       put(p, 'HDEL', keys.cfg, names_of(name).count, names_of(name).idle)
@@ -99,7 +99,7 @@ local function check_pools(p, pool)
     end
   end
   if room then return end
-  refuse('FULL', 'pool "%s" is new and %d pools have open jobs already: name one of them, mffa_stats shows them', shown(pool), MOST.pools)
+  refuse('FULL', 'pool "%s" is new and %d pools have open jobs already: name one of them, mffa_stats shows them', shown(pool), LIMITS.pools)
 end
 -- The number of open jobs that the pool has when so many more have come. open, full, max_queued: as they stand in cfg.
 local function check_room(p, pool, more, open, full, max_queued)
@@ -131,14 +131,20 @@ local function create(p, id, seq, part, waits, published)
   if #waits > 0 then block(p, j) else start(p, j) end
 end
 
+-- What a submission needs of cfg.
+local function read_submission_cfg(names)
+  return call('HMGET', keys.cfg, 'seq', 'epoch', 'process', 'full', 'max_queued', names.count, names.idle)
+end
+
 -- Everything about a submission, checked and planned; what is planned for is {plan, ids, parts}, or {ids} alone for a key used before.
-local function prepare(kind, given)
+-- cfg: what read_submission_cfg answered, where it was asked already.
+local function prepare(kind, given, cfg)
   local known = given.idem and earlier(kind, given)
   if known then return { ids = known } end
   local parts, p, ids = expand(kind, given), plan(), {}
-  local pool = given.pool or fields.pool.default
+  local pool = pool_of(given)
   local names = names_of(pool)
-  local cfg = call('HMGET', keys.cfg, 'seq', 'epoch', 'process', 'full', 'max_queued', names.count, names.idle)
+  cfg = cfg or read_submission_cfg(names)
   local seq = tonumber(cfg[1] or 0)
   local first, published = parents_of(parts[1].fields)
   local open = check_room(p, pool, #parts, cfg[6], cfg[4], cfg[5])
@@ -159,7 +165,8 @@ local function prepare(kind, given)
 end
 
 -- Most jobs wait for nothing, in a pool whose workers are busy. Such a one is written as prepare and commit would write it, but without a
--- plan, which is a third of their time. nil: it is none of those, or not to be had, and goes the long way.
+-- plan, which is a third of their time. nil: it is none of those, or not to be had, and goes the long way; what was read of cfg comes with
+-- it.
 local function plain_writes(act, id, kind, command, score, number, open, names)
   return act('HSET', keys.cfg, names.count, open, 'seq', number) and act(unpack(command)) and ready_writes(act, id, kind, nil, names, score)
 end
@@ -168,10 +175,10 @@ local function submit_plain(kind, given)
     or given.backbone and is_job_id(given.backbone) then
     return nil
   end
-  local names = names_of(given.pool or 'default')
-  local cfg = call('HMGET', keys.cfg, 'seq', 'epoch', 'process', 'full', 'max_queued', names.count, names.idle)
-  local open, seq, most = cfg[6] and cfg[6] + 1, cfg[1] and cfg[1] + 1, tonumber(cfg[5] or DEFAULTS.max_queued)
-  if not (open and seq) or cfg[3] ~= process or cfg[4] or open > most or (cfg[7] or '0') ~= '0' then return nil end
+  local names = names_of(pool_of(given))
+  local cfg = read_submission_cfg(names)
+  local open, seq, max_queued = cfg[6] and cfg[6] + 1, cfg[1] and cfg[1] + 1, tonumber(cfg[5] or DEFAULTS.max_queued)
+  if not (open and seq) or cfg[3] ~= process or cfg[4] or open > max_queued or (cfg[7] or '0') ~= '0' then return nil, cfg end
   local number = integer_text(seq)
   local id = cfg[2] .. '-' .. number
   local command, n = { 'HSET', key('job', id), 'kind', kind, 'created', now_text, 'state', 'queued', nil, nil, nil, nil, nil, nil }, 8
@@ -179,9 +186,9 @@ local function submit_plain(kind, given)
     command[n + 1], command[n + 2] = name, value
     n = n + 2
   end
-  local score = score_of(given.prio or 5, seq)
+  local score = score_of(given.prio, seq)
   open = integer_text(open)
-  if not plain_writes(may, id, kind, command, score, number, open, names) then return nil end
+  if not plain_writes(may, id, kind, command, score, number, open, names) then return nil, cfg end
   plain_writes(call, id, kind, command, score, number, open, names)
   return { id }
 end
@@ -190,29 +197,26 @@ end
 function verbs.submit(args)
   local kind = args[1] or ''
   local given = read_fields(kind, args, 2)
-  local plain = submit_plain(kind, given)
+  local plain, cfg = submit_plain(kind, given)
   if plain then return plain end
-  local made = prepare(kind, given)
+  local made = prepare(kind, given, cfg)
   if made.plan then commit(made.plan) end
   return made.ids
 end
 
 -- The fields that a worker gets for a job, as names and values: a list that ends with `defaults_of` its kind, which begin at `first`, gets
--- what was chosen, and what has no default. Answers its length: there is room for some more.
+-- what was chosen, and what has no default.
 local function defaults_of(kind) return unpack(kinds[kind].defaults, 1, kinds[kind].room) end
-local function append(list, n, name, value)
-  if not value then return n end
-  list[n + 1], list[n + 2] = name, value
-  return n + 2
-end
 local function tell_fields(list, first, kind, j)
-  local others, n = kinds[kind].others, first + #kinds[kind].defaults - 1
-  for i = first, n, 2 do
+  local others = kinds[kind].others
+  for i = first, first + #kinds[kind].defaults - 1, 2 do
     local chosen = j[list[i]]
     if chosen then list[i + 1] = chosen end
   end
-  for i = 1, #others do n = append(list, n, others[i], j[others[i]]) end
-  return n
+  for i = 1, #others do
+    local chosen = j[others[i]]
+    if chosen then add(list, others[i], chosen) end
+  end
 end
 
 -- check <kind> <field> <value>...: what submit would make, one list of names and values a job; nothing is stored.

@@ -96,10 +96,11 @@ end
 
 -- What a worker is told of a job besides its run, behind what is in the list; defaults_of(j.kind) begin at `first`.
 local function tell_job(list, first, j)
-  local n = tell_fields(list, first, j.kind, j)
-  n = append(list, n, 'model_url', j.model_url or j.model)
-  n = append(list, n, 'backbone_url', j.backbone_url or j.backbone)
-  return list, append(list, n, 'inputs', j.inputs)
+  tell_fields(list, first, j.kind, j)
+  add(list, 'model_url', j.model_url or j.model)
+  add(list, 'backbone_url', j.backbone_url or j.backbone)
+  add(list, 'inputs', j.inputs)
+  return list
 end
 -- What a claim answers, lease_ms as text.
 local function run_answer(j, lease_ms)
@@ -163,29 +164,28 @@ end
 -- The best job for a worker, begun as this request, or nil. o: what it says of itself; known: its record's request, job, drain, listed;
 -- settings: lease_ms and paused of cfg.
 local function claim_for(worker, request, o, known, settings)
-  local pool, kinds_text = o.pool or fields.pool.default, o.kinds or RUN_KINDS_TEXT
-  local list, p = kinds_text == RUN_KINDS_TEXT and RUN_KINDS or words_of(kinds_text), plan()
+  o.pool, o.kinds = o.pool or fields.pool.default, o.kinds or RUN_KINDS_TEXT
+  local list, p = o.kinds == RUN_KINDS_TEXT and RUN_KINDS or words_of(o.kinds), plan()
   local lease_text = settings[1] or integer_text(DEFAULTS.lease_ms)
   local lease_ms = tonumber(lease_text)
   if known[1] == request then
     local j = find(known[2])
-    if j and HELD[j.state] and j.nonce == request then return (run_answer(j, lease_text)) end
+    if j and HELD[j.state] and j.nonce == request then return run_answer(j, lease_text) end
   end
   if known[3] then
     if o.fresh ~= 'yes' or known[1] == request then return { 'drain', '1' } end
     put(p, 'HDEL', key('worker', worker), 'drain')
   end
-  local j = take_ready(pool, startable(settings[2], pool, list))
-  o.pool, o.kinds = pool, kinds_text
+  local j = take_ready(o.pool, startable(settings[2], o.pool, list))
   note_worker(p, worker, o, tonumber(known[4] or 0), lease_ms, j and j.id, request)
   if not j then
-    note_idle(p, pool)
+    note_idle(p, o.pool)
     return commit(p)
   end
   begin_run(p, j, worker, request, lease_ms)
   commit(p)
-  local answer, n = run_answer(j, lease_text)
-  append(answer, n, 'waited_ms', integer_text(math.max(0, now - (tonumber(j.queued or j.created) or now))))
+  local answer = run_answer(j, lease_text)
+  add(answer, 'waited_ms', integer_text(math.max(0, now - (tonumber(j.queued or j.created) or now))))
   return answer
 end
 
@@ -210,7 +210,7 @@ function verbs.peek(args)
   local pool = o.pool or fields.pool.default
   local head = best_ready(pool, startable(read_cfg('paused'), pool, o.kinds and words_of(o.kinds) or RUN_KINDS))
   local j = head and find(head.id)
-  return j and (tell_job({ 'id', j.id, 'kind', j.kind, defaults_of(j.kind) }, 5, j))
+  return j and tell_job({ 'id', j.id, 'kind', j.kind, defaults_of(j.kind) }, 5, j)
 end
 
 -- The job of a run's call, or a refusal. Also answers jobs whose run has ended `how` already: a repeated call.
@@ -282,10 +282,10 @@ local function is_fact(name) return not RESERVED[name] and not fields[name] end
 local function read_facts(args, first)
   local facts, request, n = {}, nil, (#args - first + 1) / 2
   if n ~= math.floor(n) then refuse('BADFIELD', '%s has no value: give facts as name value name value', shown(args[#args])) end
-  if n > MOST.facts then refuse('TOOBIG', '%d facts: give at most %d', n, MOST.facts) end
+  if n > LIMITS.facts then refuse('TOOBIG', '%d facts: give at most %d', n, LIMITS.facts) end
   for i = first, #args, 2 do
     local name, value = args[i], args[i + 1]
-    local limit = name == 'summary' and MOST.summary_bytes or MOST.fact_bytes
+    local limit = name == 'summary' and LIMITS.summary_bytes or LIMITS.fact_bytes
     if name == 'next' then
       request = check_request(value)
     elseif not is_fact(name) or not string.match(name, '^%l[%l%d_]*$') or #name > 64 then
@@ -337,7 +337,7 @@ function verbs.fail(args)
   local j, again = fenced(args, { failed = true, cancelled = true })
   if again then return { ok = j.state } end
   local retryable = check_value('again', { type = 'choice', words = { 'yes', 'no' } }, args[4] or '')
-  local reason = string.sub(string.gsub(args[5] or '', '%c', ' '), 1, MOST.reason_bytes)
+  local reason = string.sub(string.gsub(args[5] or '', '%c', ' '), 1, LIMITS.reason_bytes)
   if reason == '' then refuse('BADFIELD', 'reason is missing: say in one sentence why the job failed') end
   local p = plan()
   free_worker(p, j)
